@@ -1,0 +1,115 @@
+"""The seams: what a queue, a message store and a resolver promise to those who use them.
+
+Everything behind a seam can be exchanged; ``tests/contracts.py`` holds each kind to what is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """One message to be put on a queue.
+
+    ``due`` (epoch seconds): not to be given to a consumer of the queue before; None = at once. Only the outbox is
+    delayed. ``message_id`` is the same for both copies where a broker may get one twice. ``headers`` hold strings and
+    integers. ``priority`` is ignored by queues without priorities. ``encoding`` is ``gzip`` for a compressed body.
+    """
+
+    queue: str
+    body: bytes
+    due: float | None = None
+    message_id: str | None = None
+    headers: Mapping[str, Any] | None = None
+    priority: int | None = None
+    encoding: str | None = None
+
+
+class QueueState(msgspec.Struct, frozen=True):
+    """What lies in a queue. None = this broker cannot tell. ``oldest`` is the age of the oldest in seconds."""
+
+    name: str
+    ready: int
+    waiting: int | None = None
+    in_hand: int | None = None
+    oldest: float | None = None
+
+
+class ITaken(Interface):
+    """A message in our hands that the broker still holds: it comes again unless it is settled."""
+
+    body: bytes = Attribute("What was published, byte for byte.")  # type: ignore[assignment]
+    encoding: str | None = Attribute("The content encoding it was published with (``gzip``), or None.")  # type: ignore[assignment]
+    redelivered: bool = Attribute("Whether it may have been in somebody's hands before.")  # type: ignore[assignment]
+    stale: bool = Attribute("True once the broker was lost since: it comes again, and cannot be settled any more.")  # type: ignore[assignment]
+
+    def settle(publications: Sequence[Publication], done: Callable[[bool], None] | None = None) -> None:
+        """Publish all, wait until the broker has confirmed all, then acknowledge. Never raises.
+
+        ``done(True)``: it is over, the message does not come again. ``done(False)``: the broker was lost on the way (or
+        refused a publication): the message comes again as another Taken, and any of the publications may have been made.
+        ``done`` is called once, never before ``settle`` has returned.
+        """
+
+    def give_back() -> None:
+        """Leave it to the queue, unchanged, for anybody, at once. Only for stopping: never a means of waiting."""
+
+
+class ITaker(Interface):
+    """Who takes the jobs of the outbox."""
+
+    def taken(taken: ITaken) -> None:
+        """A message has come. Must not raise."""
+
+    def lost(reason: str) -> None:
+        """The broker is gone. All that was taken and not settled is stale; it is taken again once the broker is back."""
+
+
+class IBroker(Interface):
+    """Durable queues. A Twisted service besides: ``startService`` connects, and goes on trying."""
+
+    connected: bool = Attribute("Whether the broker can be used now.")  # type: ignore[assignment]
+
+    def ready() -> Deferred[None]:
+        """Fires once the broker can be used (queues declared, publishing possible); fails with BrokerRefused where
+        trying again is in vain (wrong password, queue of another kind, file in use), and then nothing more is tried."""
+
+    def consume(queue: str, taker: ITaker, window: int) -> None:
+        """Take from ``queue``, at most ``window`` messages in hand, in order of priority, then age; now and after each
+        reconnection. May be called before the broker is ready. One consumer per broker object."""
+
+    def pause() -> None:
+        """Take nothing new until ``resume``. What is in hand stays."""
+
+    def resume() -> None:
+        """Take again."""
+
+    def publish(publications: Sequence[Publication], done: Callable[[bool], None]) -> None:
+        """Put messages on queues without having taken one; ``done(True)`` when all are confirmed, ``done(False)`` when
+        that is not known (lost) or was refused. Called once, never before ``publish`` has returned. Never raises."""
+
+    def get(queue: str, count: int) -> Deferred[list[ITaken]]:
+        """Up to ``count`` messages that are ready now; an empty list when there are none."""
+
+    def states(queues: Sequence[str]) -> Deferred[list[QueueState]]:
+        """How many lie in each queue; a queue that does not exist is left out."""
+
+    def drain() -> Deferred[None]:
+        """Stop taking; fires when all settlements and publications under way are confirmed, or the broker is lost.
+        ``stopService`` closes; what is still in hand goes back."""
+
+
+class BrokerRefused(Exception):
+    """The broker cannot be used, and trying again would be in vain. The text says why and what to do."""
+
+
+class IMessageStore(Interface):
+    """Bodies by key."""
+
+    def fetch(key: str) -> Deferred[bytes | None]:
+        """The body, or None where there is none of that key; fails where the store cannot be asked."""

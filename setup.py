@@ -1,0 +1,33 @@
+"""What is installed: the package, the twistd plugin, the ``mailerq`` command."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="mailerq",
+    version="0.1.0",
+    description="An outbound mail engine: jobs from RabbitMQ, delivered by SMTP, every result told",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["mailerq", "mailerq.*"]), "twisted.plugins"],
+    package_data={"mailerq": ["py.typed"], "mailerq.queues": ["*.xml"]},
+    entry_points={"console_scripts": ["mailerq = mailerq.cli:main"]},
+    install_requires=[
+        "twisted[tls]>=24.7",
+        "txAMQP==0.8.2",
+        "six",  # txAMQP needs it and does not say so
+        "service-identity",
+        "pyopenssl",
+        "attrs",
+        "pyyaml",
+        "msgspec>=0.19",
+        "dnspython>=2.7",
+        "idna>=3.7",
+    ],
+    extras_require={
+        "test": ["aiosmtpd", "hypothesis", "ruff", "mypy", "mypy-zope", "types-PyYAML", "cryptography"],
+    },
+)

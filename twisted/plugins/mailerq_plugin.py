@@ -1,0 +1,5 @@
+"""``twistd mailerq``."""
+
+from twisted.application.service import ServiceMaker
+
+mailerq = ServiceMaker("mailerq", "mailerq.tap", "Deliver mail from a queue by SMTP.", "mailerq")
