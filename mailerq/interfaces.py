@@ -12,6 +12,8 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from mailerq.attempt import Outcome
+
 
 class Publication(msgspec.Struct, frozen=True):
     """One message to be put on a queue.
@@ -43,16 +45,16 @@ class QueueState(msgspec.Struct, frozen=True):
 class ITaken(Interface):
     """A message in our hands that the broker still holds: it comes again unless it is settled."""
 
-    body: bytes = Attribute("What was published, byte for byte.")  # type: ignore[assignment]
-    encoding: str | None = Attribute("The content encoding it was published with (``gzip``), or None.")  # type: ignore[assignment]
-    redelivered: bool = Attribute("Whether it may have been in somebody's hands before.")  # type: ignore[assignment]
-    stale: bool = Attribute("True once the broker was lost since: it comes again, and cannot be settled any more.")  # type: ignore[assignment]
+    body: bytes = Attribute("What was published, byte for byte.")
+    encoding: str | None = Attribute("The content encoding it was published with (``gzip``), or None.")
+    redelivered: bool = Attribute("Whether it may have been in somebody's hands before.")
+    stale: bool = Attribute("True once the broker was lost since: it comes again, and cannot be settled any more.")
 
     def settle(publications: Sequence[Publication], done: Callable[[bool], None] | None = None) -> None:
         """Publish all, wait until the broker has confirmed all, then acknowledge. Never raises.
 
         ``done(True)``: it is over, the message does not come again. ``done(False)``: the broker was lost on the way (or
-        refused a publication): the message comes again as another Taken, and any of the publications may have been made.
+        refused a publication): the message comes again as another Taken; any of the publications may have been made.
         ``done`` is called once, never before ``settle`` has returned.
         """
 
@@ -67,13 +69,13 @@ class ITaker(Interface):
         """A message has come. Must not raise."""
 
     def lost(reason: str) -> None:
-        """The broker is gone. All that was taken and not settled is stale; it is taken again once the broker is back."""
+        """The broker is gone. All that was taken and not settled is stale; it comes again once the broker is back."""
 
 
 class IBroker(Interface):
     """Durable queues. A Twisted service besides: ``startService`` connects, and goes on trying."""
 
-    connected: bool = Attribute("Whether the broker can be used now.")  # type: ignore[assignment]
+    connected: bool = Attribute("Whether the broker can be used now.")
 
     def ready() -> Deferred[None]:
         """Fires once the broker can be used (queues declared, publishing possible); fails with BrokerRefused where
@@ -106,6 +108,50 @@ class IBroker(Interface):
 
 class BrokerRefused(Exception):
     """The broker cannot be used, and trying again would be in vain. The text says why and what to do."""
+
+
+class IMail(Interface):
+    """What a connection needs to know of a mail."""
+
+    sender: str = Attribute("MAIL FROM without brackets, ASCII or UTF-8; empty for the null reverse-path.")
+    recipient: str = Attribute("RCPT TO without brackets, ASCII or UTF-8.")
+    body: bytes = Attribute("The message as the job has it: line ends of any kind, not stuffed.")
+
+
+class IConnectionOwner(Interface):
+    """Who gives mails to connections. Nothing it is told may raise; it is never called from within a call to it.
+
+    ``connection`` is an ``smtp.client.SmtpClient``; each factory makes one and ends with exactly one ``failed`` (never
+    became ready) or one ``gone`` (after it was ``ready``).
+    """
+
+    def ready(connection: Any) -> None:
+        """Greeting, EHLO, TLS and AUTH are done: the connection can be given its first mail (``connection.give(mail)``)
+        or be told to ``quit``. Called once."""
+
+    def failed(connection: Any, outcome: Outcome) -> None:
+        """The connection never became ready: connect, greeting, EHLO, TLS or AUTH failed. ``connection.peer`` says
+        between whom."""
+
+    def next_mail(connection: Any) -> Any:
+        """On a host with PIPELINING, asked as the body of a mail is about to be written: a mail (IMail) whose MAIL,
+        RCPT and DATA go out in the same write, or None."""
+
+    def message_due(connection: Any, mail: Any) -> None:
+        """Called directly before the write that holds the final dot of ``mail``, its state being ``received``."""
+
+    def finished(connection: Any, mail: Any, outcome: Outcome) -> None:
+        """The talk about ``mail`` is over. If ``connection.usable`` and ``connection.mail`` is None, another may be
+        given at once or later; if ``connection.mail`` is a mail that ``next_mail`` returned, it is on its way already;
+        if not ``usable``, ``gone`` follows."""
+
+    def unsent(connection: Any, mail: Any) -> None:
+        """``mail``, which ``next_mail`` returned, was not tried: the connection ended with the mail before it. It is as
+        if it had never been given."""
+
+    def gone(connection: Any, outcome: Outcome | None) -> None:
+        """The connection is closed. ``outcome`` (type ``idle``) if the peer closed it or spoke while it was idle; None
+        where we closed it, or where ``finished`` has told all."""
 
 
 class IMessageStore(Interface):
