@@ -1,0 +1,398 @@
+"""A job: the JSON object from the outbox, its known properties typed, everything else as the bytes it came in.
+
+Reads and rewrites; decides nothing. What is not ours goes back byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from calendar import timegm
+from datetime import UTC, datetime
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from mailerq.attempt import Attempt, Type
+
+MAX_UNPACKED = 256 * 1024 * 1024  # bytes a compressed body may unpack to: more is no mail, but a bomb
+
+_Whole = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+_Flag = bool | Literal[0, 1]
+_Name = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class Queues(Struct, frozen=True):
+    """The ``queues`` of a job: they replace all configured result queues; None = none."""
+
+    results: _Name | None = None
+    success: _Name | None = None
+    failure: _Name | None = None
+    failures: _Name | None = None
+    retry: _Name | None = None
+    dsn: _Name | None = None
+
+
+class Smarthost(Struct, frozen=True):
+    """Where to deliver instead of to the MX."""
+
+    hostname: str | None = None
+    name: str | None = None
+    port: Annotated[int, Meta(ge=1, le=65535)] | Annotated[str, Meta(pattern="^[0-9]{1,5}$")] = 25
+    username: str | None = None
+    password: str | None = None
+
+
+class _Next(Struct):
+    time: str
+
+
+class _Entry(Struct):
+    type: str = ""
+
+
+class Known(Struct):
+    """The properties that the contract knows, with the shapes it asks for."""
+
+    recipient: str | None = None
+    envelope: str | None = None
+    mime: Raw = Raw()
+    key: Annotated[str, Meta(min_length=1)] = ""
+    keepmime: _Flag = False
+    maxdelivertime: str = ""
+    maxattempts: _Whole | msgspec.UnsetType = msgspec.UNSET
+    retries: Annotated[list[_Whole], Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
+    nextattempt: _Next | None = None
+    delayed: str = ""
+    ips: list[str] | msgspec.UnsetType = msgspec.UNSET
+    pool: str = ""
+    queues: Queues | msgspec.UnsetType = msgspec.UNSET
+    smarthost: Smarthost | msgspec.UnsetType = msgspec.UNSET
+    dkim: dict[str, Any] | list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    dsn: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    headers: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    inlinecss: _Flag = False
+    normalize: _Flag = False
+    data: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    tags: list[str] | msgspec.UnsetType = msgspec.UNSET
+    priority: Annotated[int, Meta(ge=0, le=255)] | msgspec.UnsetType = msgspec.UNSET
+    security: Literal["optional", "opportunistic", "required", "verified"] | msgspec.UnsetType = msgspec.UNSET
+    force: _Flag = False
+    results: list[_Entry] = []
+    seen: str = ""
+
+
+class Invalid(Struct, frozen=True):
+    """A body that is no job at all: ``why`` goes into the header of the message on the invalid queue."""
+
+    why: str
+
+
+_decode_pieces = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_known = msgspec.json.Decoder(Known).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_encode = msgspec.json.Encoder().encode
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)", re.ASCII)
+_ADDRESS = re.compile(
+    r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"|[^\s"<>()\[\]:;,\\@\x00-\x20\x7f]+)@[^\s<>@\x00-\x20\x7f]+'
+)
+_PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", re.DOTALL)
+_NOT_YET = {
+    "dkim": "signing",
+    "headers": "changing headers",
+    "data": "personalisation",
+    "inlinecss": "moving CSS into style attributes",
+}
+
+
+class Job:
+    """One job. ``pieces`` holds every property, in order, as it will be written back.
+
+    ``problem`` says why it cannot be used, naming the property; None if it can. ``attempts`` counts the entries of
+    ``results`` that are attempts (``idle`` is none), ``entries`` all of them, ``idles`` the ``idle`` ones at the end.
+    Times are epoch seconds, None where the job gives none. ``added`` are the entries that were appended here.
+    """
+
+    __slots__ = (
+        "added",
+        "attempts",
+        "domain",
+        "entries",
+        "idles",
+        "known",
+        "maxdelivertime",
+        "nextattempt",
+        "pieces",
+        "problem",
+        "seen",
+        "seen_id",
+    )
+
+    def __init__(self, pieces: dict[str, Raw], known: Known, problem: str | None) -> None:
+        self.pieces = pieces
+        self.known = known
+        self.problem = problem
+        self.domain = ""
+        self.maxdelivertime: float | None = None
+        self.nextattempt: float | None = None
+        self.seen: float | None = None
+        self.seen_id = ""
+        self.added: list[bytes] = []
+        results = known.results
+        self.entries = self.attempts = len(results)
+        self.idles = 0
+        if results:
+            self.attempts -= sum(entry.type == Type.IDLE for entry in results)
+            for entry in reversed(results):
+                if entry.type != Type.IDLE:
+                    break
+                self.idles += 1
+        if problem is None:
+            self.problem = self._check()
+
+    def _check(self) -> str | None:
+        known = self.known
+        try:
+            if known.recipient is None:
+                return "recipient: is missing"
+            self.domain = _address("recipient", known.recipient)
+            if known.envelope:
+                _address("envelope", known.envelope)
+            if known.maxdelivertime or "maxdelivertime" in self.pieces:
+                self.maxdelivertime = parse_time("maxdelivertime", known.maxdelivertime)
+            if known.nextattempt is not None:
+                self.nextattempt = parse_time("nextattempt.time", known.nextattempt.time)
+            if "delayed" in self.pieces:
+                delayed = parse_time("delayed", known.delayed)
+                self.nextattempt = max(delayed, self.nextattempt or delayed)
+            if known.seen:
+                self.seen, self.seen_id = _read_seen(known.seen)
+        except ValueError as error:
+            return str(error)
+        return self._check_message() or self._check_smarthost() or self._check_not_yet()
+
+    def _check_message(self) -> str | None:
+        mime = bytes(self.known.mime)
+        if not mime:
+            return None if self.known.key else "mime: is missing, and there is no key"
+        if mime[:1] not in b'"{':
+            return "mime: expected a string or an object"
+        return None
+
+    def _check_smarthost(self) -> str | None:
+        smarthost = self.known.smarthost
+        if isinstance(smarthost, Smarthost):
+            if not (smarthost.hostname or smarthost.name):
+                return "smarthost.hostname: is missing"
+            if not 0 < int(smarthost.port) < 65536:
+                return "smarthost.port: expected 1 to 65535"
+        return None
+
+    def _check_not_yet(self) -> str | None:
+        """What would change the message, and is not there yet: sending it unchanged would be guessing."""
+        for name, what in _NOT_YET.items():
+            value = getattr(self.known, name)
+            if value is not msgspec.UNSET and value:
+                return f"{name}: {what} is not supported by this version; nothing was sent"
+        return None
+
+    @property
+    def is_responsive(self) -> bool:
+        """Whether ``mime`` is a description of a message, not a message."""
+        return bytes(self.known.mime)[:1] == b"{"
+
+    def message(self) -> bytes | None:
+        """The message's bytes (UTF-8 of the string in ``mime``); None where the job has only a key.
+
+        Raises ValueError for a lone surrogate, which is half a character and cannot be sent.
+        """
+        mime = self.known.mime
+        if not bytes(mime):
+            return None
+        try:
+            text = _decode_text(mime)
+        except _UNREADABLE:
+            text = json.loads(bytes(mime))
+        try:
+            return text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"mime: half of a surrogate pair at character {error.start}, which is no text") from None
+
+    def append(self, attempt: Attempt) -> None:
+        """Make ``results`` one entry longer."""
+        entry = _encode(attempt)
+        self.added.append(entry)
+        self.entries += 1
+        if attempt.type == Type.IDLE:
+            self.idles += 1
+        else:
+            self.attempts += 1
+            self.idles = 0
+
+    def entry_number(self) -> int:
+        """The number of the next entry of ``results``."""
+        return self.entries + 1
+
+    def written(self, *, without: tuple[str, ...], changes: dict[str, bytes]) -> bytes:
+        """The job as JSON: the properties in ``without`` left out, those in ``changes`` (JSON) replaced where they
+        stand or added at the end, and ``results`` extended by what was appended."""
+        pieces = self.pieces.copy()
+        for name in without:
+            pieces.pop(name, None)
+        for name, value in changes.items():
+            pieces[name] = Raw(value)
+        if self.added:
+            pieces["results"] = Raw(self._extended(bytes(pieces.get("results", b"")).strip()))
+        return encode_pieces(pieces)
+
+    def _extended(self, before: bytes) -> bytes:
+        added = b",".join(self.added)
+        kept = before[:-1].rstrip() if self.known.results else b"["
+        return kept + (b"," if self.known.results else b"") + added + b"]"
+
+
+def read(body: bytes, encoding: str | None = None) -> Job | Invalid:
+    """The job in ``body``. Invalid: it is no JSON object. A job that is one but cannot be used has a ``problem``."""
+    if encoding:
+        unpacked = unpack(body, encoding)
+        if isinstance(unpacked, Invalid):
+            return unpacked
+        body = unpacked
+    try:
+        pieces = _decode_pieces(body)
+        if not body.isascii():
+            body.decode()  # inside raw pieces nobody else looks
+    except _UNREADABLE:
+        return _read_slowly(body)
+    try:
+        return Job(pieces, _decode_known(body), None)
+    except _UNREADABLE as error:
+        return _unusable(pieces, str(error))
+
+
+def unpack(body: bytes, encoding: str) -> bytes | Invalid:
+    """A body as it was before compression."""
+    if encoding != "gzip":
+        return Invalid(f"content encoding {encoding!r} is not known; only gzip is")
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = unpacker.decompress(body, MAX_UNPACKED)
+    except zlib.error as error:
+        return Invalid(f"is no gzip: {error}")
+    if not unpacker.eof:
+        return Invalid("is cut short or unpacks to more than 256 MB")
+    return unpacked
+
+
+def _read_slowly(body: bytes) -> Job | Invalid:
+    """What msgspec refuses: no JSON, or a lone surrogate (``"\\ud83d"``, as PHP and JavaScript emit)."""
+    try:
+        text = body.decode()
+        values = json.loads(text, parse_constant=_no_constant)
+        if not isinstance(values, dict):
+            return Invalid(f"is JSON, but no object: {type(values).__name__}")
+        pieces = _split(text)
+    except UnicodeDecodeError as error:
+        return Invalid(f"is no UTF-8: byte {error.start}")
+    except RecursionError:
+        return Invalid("is nested too deeply")
+    except ValueError as error:
+        return Invalid(f"is no JSON: {error}")
+    wanted = {name: values[name] for name in Known.__struct_fields__ if name in values and name != "mime"}
+    try:
+        known = msgspec.convert(wanted, Known)
+    except _UNREADABLE as error:
+        return _unusable(pieces, str(error))
+    known.mime = pieces.get("mime", Raw())
+    return Job(pieces, known, None)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _split(text: str) -> dict[str, Raw]:
+    """The properties of an object that ``json`` has already read once, each as it is written."""
+    raw_decode = json.JSONDecoder().raw_decode
+    blank = re.compile(r"[ \t\r\n]*")
+    pieces: dict[str, Raw] = {}
+
+    def skip(at: int) -> int:
+        return blank.match(text, at).end()  # type: ignore[union-attr]
+
+    at = skip(skip(0) + 1)
+    while text[at] == '"':
+        name, at = scanstring(text, at + 1)
+        start = skip(skip(at) + 1)
+        _, end = raw_decode(text, start)
+        pieces[name] = Raw(text[start:end].encode())
+        at = skip(skip(end) + 1) if text[skip(end)] == "," else skip(end)
+    return pieces
+
+
+def _unusable(pieces: dict[str, Raw], error: str) -> Job:
+    """A job of which a known property has a wrong shape. Its own ``queues`` still hold, where they can be read, and so
+    does its history."""
+    known = Known()
+    for name, kind in (("queues", Queues), ("results", list[_Entry]), ("keepmime", _Flag)):
+        if name in pieces:
+            try:
+                setattr(known, name, msgspec.json.decode(pieces[name], type=kind))
+            except _UNREADABLE:
+                continue
+    if "recipient" in pieces:
+        try:
+            known.recipient = _decode_text(pieces["recipient"])
+        except _UNREADABLE:
+            known.recipient = None
+    found = _PATH.match(error)
+    what, where = (found["what"], found["where"]) if found else (error, None)
+    what = what.replace("`", "")
+    problem = f"{where}: {what[:1].lower()}{what[1:]}" if where else what
+    job = Job(pieces, known, problem)
+    if known.recipient and "@" in known.recipient:
+        job.domain = known.recipient.rpartition("@")[2].lower()
+    return job
+
+
+def encode_pieces(pieces: dict[str, Raw]) -> bytes:
+    """A JSON object of raw values."""
+    try:
+        return _encode(pieces)
+    except _UNREADABLE:  # a property's name with a lone surrogate
+        return b"{" + b",".join(json.dumps(name).encode() + b":" + bytes(raw) for name, raw in pieces.items()) + b"}"
+
+
+def parse_time(name: str, text: str) -> float:
+    """Epoch seconds of ``YYYY-MM-DD HH:MM:SS`` in UTC; raises ValueError that names the property."""
+    found = _TIME.fullmatch(text)
+    try:
+        if not found:
+            raise ValueError
+        return float(timegm(datetime(*map(int, found.groups()), tzinfo=UTC).timetuple()))  # type: ignore[misc,arg-type]
+    except ValueError:
+        raise ValueError(f"{name}: {text!r} is no time of the form YYYY-MM-DD HH:MM:SS") from None
+
+
+def write_seen(seconds: float, identity: str) -> bytes:
+    """What the engine writes into ``seen`` of a job that goes back: first pick-up and the job's identity."""
+    return b'"%d %s"' % (seconds, identity.encode())
+
+
+def _read_seen(text: str) -> tuple[float, str]:
+    seconds, _, identity = text.partition(" ")
+    if not seconds.isdecimal() or len(seconds) > 11 or not identity.isascii() or len(identity) > 64:
+        return parse_time("seen", text), ""
+    return float(seconds), identity
+
+
+def _address(name: str, text: str) -> str:
+    """The domain of an address, lower case; raises ValueError where it is none that SMTP could carry."""
+    if len(text) > 1000 or not _ADDRESS.fullmatch(text):
+        shown = text if len(text) <= 100 else text[:100] + "…"
+        raise ValueError(f"{name}: {shown!r} is no address")
+    return text.rpartition("@")[2].lower()

@@ -1,0 +1,118 @@
+"""What is written down of a job: the results that users read, and the job as it goes back for a later try.
+
+Never publishes; it makes Publications.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from mailerq.attempt import utc
+from mailerq.interfaces import Publication
+from mailerq.job import Invalid, Job, write_seen
+from mailerq.verdict import Again, Delivered, Retry, Verdict
+
+_USED_UP = ("nextattempt", "delayed")
+_OURS = ("seen",)
+_text = msgspec.json.Encoder().encode
+
+
+class QueueNames(Protocol):
+    """The configured queues; None = off."""
+
+    @property
+    def outbox(self) -> str: ...
+    @property
+    def results(self) -> str | None: ...
+    @property
+    def success(self) -> str | None: ...
+    @property
+    def failure(self) -> str | None: ...
+    @property
+    def retry(self) -> str | None: ...
+    @property
+    def invalid(self) -> str | None: ...
+    @property
+    def results_include_retries(self) -> bool: ...
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The queues that the copies of a result go to."""
+
+    results: str | None
+    success: str | None
+    failure: str | None
+    retry: str | None
+
+
+def queues_of(job: Job, names: QueueNames) -> Written:
+    """The job's own queues if it names any, else the configured ones."""
+    own = job.known.queues
+    if own is msgspec.UNSET:
+        return Written(names.results, names.success, names.failure, names.retry)
+    return Written(own.results, own.success, own.failure or own.failures, own.retry)
+
+
+def publications(job: Job, verdict: Verdict, names: QueueNames, identity: str, seen: float) -> list[Publication]:
+    """All that is published after an attempt which the job already holds as its last entry.
+
+    ``identity`` becomes the ``message-id``; ``seen`` is the first pick-up, which travels with a retry.
+    """
+    if isinstance(verdict, Again):
+        return []
+    queues = queues_of(job, names)
+    if isinstance(verdict, Retry):
+        back = _back(job, names, verdict.at, identity, seen)
+        copy = _result(job, {"nextattempt": next_attempt(verdict.at)})
+        included = queues.results if names.results_include_retries else None
+        return [back, *_copies(copy, (queues.retry, included), identity)]
+    outcome = queues.success if isinstance(verdict, Delivered) else queues.failure
+    if queues.results is None and outcome is None:
+        return []
+    return _copies(_result(job, {}), (queues.results, outcome), identity)
+
+
+def parked(job: Job, due: float, names: QueueNames, identity: str, seen: float | None) -> Publication:
+    """The job, put back to wait until ``due``; no attempt is counted. ``seen`` None: its time has not begun yet."""
+    return _back(job, names, due, identity, seen)
+
+
+def refused(body: bytes, encoding: str | None, why: Invalid, names: QueueNames) -> list[Publication]:
+    """A body that is no job, byte for byte; the reason in the header ``reason``."""
+    if names.invalid is None:
+        return []
+    return [Publication(names.invalid, body, headers={"reason": why.why}, encoding=encoding)]
+
+
+def next_attempt(at: float) -> bytes:
+    """``nextattempt`` as JSON. The time is rounded up to the whole second."""
+    return b'{"time":"%s"}' % utc(-int(-at // 1)).encode()
+
+
+def _back(job: Job, names: QueueNames, due: float, identity: str, seen: float | None) -> Publication:
+    changes = {"nextattempt": next_attempt(due)}
+    if seen is not None:
+        changes["seen"] = write_seen(seen, identity)
+    priority = job.known.priority
+    return Publication(
+        names.outbox,
+        job.written(without=("delayed",), changes=changes),
+        due=due,
+        message_id=identity,
+        priority=priority if isinstance(priority, int) else None,
+    )
+
+
+def _result(job: Job, changes: dict[str, bytes]) -> bytes:
+    if job.domain:
+        changes["domain"] = _text(job.domain)
+    without: tuple[str, ...] = _OURS + _USED_UP
+    if not job.known.keepmime:
+        without += ("mime",)
+    return job.written(without=without, changes=changes)
+
+
+def _copies(body: bytes, queues: tuple[str | None, ...], identity: str) -> list[Publication]:
+    return [Publication(queue, body, message_id=identity) for queue in queues if queue is not None]
