@@ -1,0 +1,478 @@
+"""The configuration: YAML → frozen settings, with all errors at once, each with file, line, column and key.
+
+Every key is one attribute below, in dash-case in the file and snake_case here; times are seconds, sizes bytes, rates
+per minute. Nothing is opened, resolved or connected here, and importing this is quick.
+"""
+# ruff: noqa: RUF009 (key() declares an attribute, as attrs.field does)
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from mailerq.shapes import (
+    Read,
+    endpoint,
+    entry_of,
+    ip,
+    items,
+    key,
+    keys_of,
+    rate,
+    scalar,
+    secret,
+    section,
+    switch,
+    table,
+    takes_null,
+    text,
+    time,
+    times,
+    values_of,
+    whole,
+    word,
+    wrong,
+)
+from mailerq.yaml_source import Mark, Node, Problem, Scalar, Table, Wrong, is_null, quoted, read, suggestion
+
+PORT = whole(1, 65535)
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used. ``errors``: all that is wrong, each ``file:line:column: key: what``."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
+
+
+def without_password(address: str) -> str:
+    """A URL as it may be shown."""
+    scheme, slashes, rest = address.partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}://{user.partition(':')[0]}:***@{host}" if at and slashes else address
+
+
+def _addresses(addresses: tuple[str, ...]) -> str:
+    return repr(tuple(without_password(address) for address in addresses))
+
+
+@attrs.frozen
+class Broker:
+    """Where the queues are: ``kind`` is ``sqlite`` (``path``: the file) or ``amqp`` (``addresses``: URLs, tried in
+    turn). ``ca``: a file of CAs for ``amqps``. ``heartbeat``: seconds, 0 = none."""
+
+    kind: str = "sqlite"
+    path: str | None = "var/queue.db"
+    addresses: tuple[str, ...] = attrs.field(default=(), repr=_addresses)
+    ca: str | None = None
+    heartbeat: float = 30.0
+
+
+@attrs.frozen
+class _BrokerKeys:
+    address: tuple[str, ...] = key(attrs.NOTHING, items(secret, single=True))
+    ca: str | None = key(None, text, null=True)
+    heartbeat: float = key(30.0, time(zero=True))
+
+
+def _broker(node: Node) -> Broker:
+    """A broker, from one address, a list of them, or a mapping with ``address``."""
+    if isinstance(node, Table):
+        keys: _BrokerKeys = section(_BrokerKeys)(node)
+        addresses, ca, heartbeat = keys.address, keys.ca, keys.heartbeat
+    else:
+        addresses, ca, heartbeat = items(secret, single=True)(node), None, 30.0
+    if not addresses:
+        raise wrong(node, "needs an address: sqlite:FILE or amqp://user:password@host:5672/vhost")
+    if addresses[0].startswith("sqlite:"):
+        if len(addresses) > 1:
+            raise wrong(node, "a cluster is a list of amqp:// addresses; sqlite: stands alone")
+        path = addresses[0].removeprefix("sqlite:")
+        if not path:
+            raise wrong(node, "sqlite: needs a file, as in sqlite:var/queue.db")
+        if ca:
+            raise wrong(node, "ca is of use with amqps:// only")
+        return Broker("sqlite", path, (), None, heartbeat)
+    faults = [f"{quoted(without_password(given))} {what}" for given in addresses if (what := _no_amqp(given))]
+    if faults:
+        raise Wrong([Problem(node.mark, "", fault) for fault in faults])
+    if ca and not any(given.startswith("amqps:") for given in addresses):
+        raise wrong(node, "ca is of use with amqps:// only")
+    return Broker("amqp", None, addresses, ca, heartbeat)
+
+
+def _no_amqp(address: str) -> str:
+    """What keeps ``address`` from being an AMQP URL; empty if nothing does."""
+    from urllib.parse import urlsplit
+
+    if not address.startswith(("amqp://", "amqps://")):
+        return "is no broker: sqlite:FILE, amqp://host or amqps://host"
+    try:
+        url = urlsplit(address)
+        port = url.port
+    except ValueError:
+        return "has no proper port (a / ? or # in a password is written as %2F %3F %23)"
+    if not url.hostname:
+        return "names no host"
+    if port == 0:
+        return "has no proper port"
+    if url.query or url.fragment:
+        return "has a ? or # (in a password they are written as %3F and %23)"
+    return ""
+
+
+def _queue(node: Node) -> str:
+    name = text(node)
+    if len(name.encode()) > 255:
+        raise wrong(node, "a queue's name has at most 255 bytes")
+    if name.startswith("amq."):
+        raise wrong(node, "names that begin with amq. belong to the broker")
+    return name
+
+
+def _as_outbox(self: Any) -> Any:
+    return self.outbox
+
+
+@attrs.frozen
+class Queues:
+    """Names of the queues (None: off) and what kind they are."""
+
+    outbox: str = key("outbox", _queue)
+    inbox: str | None = key(attrs.Factory(_as_outbox, takes_self=True), _queue, null=True)
+    results: str | None = key("results", _queue, null=True)
+    success: str | None = key("success", _queue, null=True)
+    failure: str | None = key("failure", _queue, null=True)
+    retry: str | None = key("retry", _queue, null=True)
+    invalid: str | None = key("invalid", _queue, null=True)
+    dsn: str | None = key(attrs.Factory(_as_outbox, takes_self=True), _queue, null=True)
+    type: str = key("classic", word("classic", "quorum"))
+    declare: bool = key(True, switch)
+    durable: bool = key(True, switch)
+    persistent: bool = key(True, switch)
+    max_priority: int | None = key(None, whole(1, 255), null=True)
+    max_unconfirmed: int = key(500, whole(1))
+    results_include_retries: bool = key(False, switch)
+    window: int = key(5000, whole(1, 65535))
+
+
+@attrs.frozen
+class Delivery:
+    """How long and how often a job is tried. ``max_attempts`` 0: without limit."""
+
+    max_attempts: int = key(6, whole(0))
+    max_delivery_time: float = key(86400.0, time())
+    retry_interval: tuple[float, ...] = key((600.0, 600.0, 1800.0, 1800.0, 3600.0, 3600.0, 7200.0), times)
+    offline_time: float = key(300.0, time())
+    hold: float = key(5.0, time())
+    drain: float = key(30.0, time(zero=True))
+    in_doubt: str = key("retry", word("retry", "fail", "hold"))
+    nohosts: str = key("retry", word("retry", "fail"))
+
+
+@attrs.frozen
+class Timeouts:
+    """How long an answer is awaited: the connection, each reply, the reply to the message's end, the TLS handshake."""
+
+    connect: float = key(30.0, time())
+    reply: float = key(60.0, time())
+    end: float = key(600.0, time())
+    tls: float = key(30.0, time())
+
+
+def _ehlo(node: Node) -> str:
+    name = text(node)
+    if not name.isascii() or " " in name or len(name) > 255:
+        raise wrong(node, f"{quoted(name)} is no host name")
+    return name
+
+
+@attrs.frozen
+class Smtp:
+    """How hosts are spoken to. ``hostname`` None: this host's name; ``ips`` empty: whatever the system picks."""
+
+    port: int = key(25, PORT)
+    max_connections: int = key(1000, whole(1))
+    hostname: str | None = key(None, _ehlo, null=True)
+    ips: tuple[str, ...] = key((), items(ip, single=True))
+    tls: str = key("opportunistic", word("none", "opportunistic", "required", "verified"))
+    tls_forget: float = key(3600.0, time(zero=True))
+    timeouts: Timeouts = key(attrs.Factory(Timeouts), section(Timeouts))
+    auth_in_clear: bool = key(False, switch)
+    ca: str | None = key(None, text, null=True)
+
+
+def _server(node: Node) -> tuple[str, int]:
+    address, port = endpoint(node)
+    return address, port or 53
+
+
+def _fixed_hosts(node: Node) -> dict[str, tuple[tuple[str, int | None], ...]]:
+    read_addresses = items(endpoint, single=True)
+
+    def read_some(of: Node) -> tuple[tuple[str, int | None], ...]:
+        addresses = read_addresses(of)
+        if not addresses:
+            raise wrong(of, "needs at least one address")
+        return addresses
+
+    return {domain.lower().rstrip("."): addresses for domain, addresses in table(read_some)(node).items()}
+
+
+@attrs.frozen
+class Dns:
+    """Whom to ask (nobody: the system's servers) and what not to ask: ``hosts`` maps domains (or patterns) to the
+    addresses where their mail goes; port None: ``smtp.port``."""
+
+    servers: tuple[tuple[str, int], ...] = key((), items(_server, single=True))
+    timeout: float = key(5.0, time())
+    hosts: Mapping[str, tuple[tuple[str, int | None], ...]] = key(attrs.Factory(dict), takes_null(_fixed_hosts))
+
+
+@attrs.frozen
+class Smarthost:
+    """The one host that all mail goes to."""
+
+    hostname: str = key(attrs.NOTHING, _ehlo)
+    port: int = key(25, PORT)
+    username: str | None = key(None, secret, null=True)
+    password: str | None = attrs.field(default=None, repr=False, metadata={"read": secret, "null": True})
+
+
+def _smarthost(node: Node) -> Smarthost:
+    host: Smarthost = section(Smarthost)(node)
+    if (host.username is None) != (host.password is None):
+        raise wrong(node, "username and password are needed together")
+    return host
+
+
+COUNTS: dict[str, Read] = {
+    "messages-per-minute": rate(),
+    "connects-per-minute": rate(),
+    "bytes-per-minute": rate(size=True),
+    "max-connections": whole(1),
+    "max-starting": whole(1),
+    "ip-max-connections": whole(1),
+    "ip-messages-per-minute": rate(),
+    "ip-connects-per-minute": rate(),
+    "ip-bytes-per-minute": rate(size=True),
+    "connection-max-messages": whole(1),
+    "connection-min-messages": whole(0),
+    "connection-max-idle": time(zero=True),
+    "max-queue": whole(1),
+    "offline-time": time(),
+}
+
+
+def _pattern(node: Node) -> str:
+    return text(node).lower().rstrip(".")
+
+
+def _ip_pattern(node: Node) -> str:
+    given = text(node)
+    return given.lower() if any(sign in given for sign in "*?[") else ip(node)
+
+
+SCOPES: dict[str, Read] = {"domain": _pattern, "mx": _pattern, "ip": _ip_pattern, "pool": text}
+
+
+@attrs.frozen
+class LimitRule:
+    """One entry of ``limits``: for whom it is (None: for all; patterns as in the shell) and its numbers: rates per
+    minute, times in seconds, the rest counts. ``line`` 0: built in; a rule is the same wherever it stands."""
+
+    line: int = attrs.field(eq=False)
+    domain: str | None = None
+    mx: str | None = None
+    ip: str | None = None
+    pool: str | None = None
+    values: Mapping[str, float] = attrs.field(factory=dict)
+
+
+DEFAULT_LIMITS: Mapping[str, float] = {
+    "max_connections": 20,
+    "max_starting": 4,
+    "connection_max_idle": 1.0,
+    "max_queue": 1000,
+}
+
+
+def _limit(node: Node) -> LimitRule:
+    if not isinstance(node, Table):
+        raise wrong(node, 'must be a mapping, as in {domain: "*", max-connections: 20}')
+    scope: dict[str, str] = {}
+    values: dict[str, float] = {}
+    problems = []
+    for name, entry in node.entries.items():
+        try:
+            if name not in SCOPES and name not in COUNTS:
+                what = f"unknown key{suggestion(name, [*SCOPES, *COUNTS])}"
+                problems.append(Problem(entry.mark, name, what))
+            elif is_null(entry.node):
+                raise wrong(entry.node, "cannot be null (to lift a limit, write a large number)")
+            elif name in SCOPES:
+                scope[name] = SCOPES[name](entry.node)
+            else:
+                values[name.replace("-", "_")] = COUNTS[name](entry.node)
+        except Wrong as error:
+            problems += [problem.under(name) for problem in error.problems]
+    if not scope and not any(problem.path in SCOPES for problem in problems):
+        problems.append(Problem(node.mark, "", 'must say for whom it is: domain, mx, ip or pool (all: domain: "*")'))
+    if problems:
+        raise Wrong(problems)
+    return LimitRule(node.mark.line, values=values, **scope)
+
+
+def _for_all(offline_time: float, rules: tuple[LimitRule, ...] = ()) -> tuple[LimitRule, ...]:
+    """``rules`` behind the built-in one for all; a first rule that is for all, too, becomes one with it."""
+    values = {**DEFAULT_LIMITS, "offline_time": offline_time}
+    first = LimitRule(0, domain="*", values=values)
+    if rules and (rules[0].domain, rules[0].mx, rules[0].ip, rules[0].pool) == ("*", None, None, None):
+        first = attrs.evolve(first, line=rules[0].line, values={**values, **rules[0].values})
+        rules = rules[1:]
+    return (first, *rules)
+
+
+def _default_limits(self: Any) -> tuple[LimitRule, ...]:
+    return _for_all(self.delivery.offline_time)
+
+
+def _pools(node: Node) -> dict[str, tuple[str, ...]]:
+    pools = table(items(ip, single=True))(node)
+    if isinstance(node, Table):
+        empty = [Problem(node.entries[name].mark, name, "has no address") for name in pools if not pools[name]]
+        if empty:
+            raise Wrong(empty)
+    return pools
+
+
+def _no_store(node: Node) -> None:
+    raise wrong(node, "this version has no message store: write null, and put the message into the job (mime)")
+
+
+def _workers(node: Node) -> int:
+    if scalar(node).text != "1":
+        raise wrong(node, "this version runs one process: write 1")
+    return 1
+
+
+@attrs.frozen
+class Log:
+    """How the log is written: ``format`` is ``text`` or ``json``; ``file`` None: where twistd writes it."""
+
+    format: str = key("text", word("text", "json"))
+    file: str | None = key(None, text, null=True)
+
+
+@attrs.frozen
+class Settings:
+    """All of it. ``source`` is the file's name; two that say the same are equal wherever they come from.
+
+    ``limits`` begin with the built-in rule for all (``domain`` ``*``), which a first rule of the file that is for all
+    has been merged into; later rules win, key by key."""
+
+    broker: Broker = key(attrs.Factory(Broker), _broker)
+    queues: Queues = key(attrs.Factory(Queues), section(Queues))
+    store: None = key(None, _no_store, null=True)
+    delivery: Delivery = key(attrs.Factory(Delivery), section(Delivery))
+    smtp: Smtp = key(attrs.Factory(Smtp), section(Smtp))
+    dns: Dns = key(attrs.Factory(Dns), section(Dns))
+    smarthost: Smarthost | None = key(None, _smarthost, null=True)
+    limits: tuple[LimitRule, ...] = key(attrs.Factory(_default_limits, takes_self=True), items(_limit))
+    pools: Mapping[str, tuple[str, ...]] = key(attrs.Factory(dict), takes_null(_pools))
+    workers: int = key(1, _workers)
+    manhole: str | None = key(None, text, null=True)
+    log: Log = key(attrs.Factory(Log), section(Log))
+    journal: str = key("var/journal", text)
+    source: str = attrs.field(default="built-in defaults", eq=False)
+
+
+def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of a file; None: the built-in defaults. Raises ``SettingsError`` with all that is wrong."""
+    if path is None:
+        return parse("", "built-in defaults", environ)
+    try:
+        content = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SettingsError([f"{path}: cannot be read: {error.strerror or error}"]) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SettingsError([f"{path}:{line}:1: is not written in UTF-8"]) from None
+    return parse(content, path, environ)
+
+
+def parse(text: str, name: str, environ: Mapping[str, str]) -> Settings:
+    """The settings that a YAML text says; ``name`` is what errors call it. Raises ``SettingsError``."""
+    root, problems = read(text, environ)
+    root = root if root is not None else Table(Mark(1, 1), {})
+    values, more = ({}, []) if problems and isinstance(root, Scalar) else values_of(Settings, root)
+    problems += [_elsewhere(problem) for problem in more]
+    settings = Settings(**values, source=name)
+    problems += [_at(root, path, what) for path, what in crossed(settings)]
+    if problems:
+        problems.sort(key=lambda problem: (problem.mark.line, problem.mark.column))
+        raise SettingsError([_shown(name, problem) for problem in problems])
+    return attrs.evolve(settings, limits=_for_all(settings.delivery.offline_time, values.get("limits", ())))
+
+
+def _shown(name: str, problem: Problem) -> str:
+    key_path = f" {problem.path}:" if problem.path else ""
+    return f"{name}:{problem.mark.line}:{problem.mark.column}:{key_path} {problem.what}"
+
+
+def _at(root: Node, path: str, what: str) -> Problem:
+    entry = entry_of(root, path) or entry_of(root, path.partition(".")[0])
+    return Problem(entry.mark if entry else Mark(1, 1), path, what)
+
+
+def _elsewhere(problem: Problem) -> Problem:
+    """Says of an unknown key that it is known in another section."""
+    if problem.what != "unknown key":
+        return problem
+    name = problem.path.rpartition(".")[2]
+    homes = [known for known in known_keys() if known.rpartition(".")[2] == name]
+    return attrs.evolve(problem, what=f"unknown key (did you mean {quoted(homes[0])}?)") if homes else problem
+
+
+def known_keys() -> list[str]:
+    """All keys of the configuration, dotted, in the order of the classes above."""
+    sections: dict[str, Any] = {"broker": _BrokerKeys, "smarthost": Smarthost}
+
+    def walk(cls: Any, prefix: str) -> list[str]:
+        found = []
+        for name, field in keys_of(cls).items():
+            found.append(prefix + name)
+            below = getattr(field.metadata["read"], "section", None) or (sections.get(name) if not prefix else None)
+            found += walk(below, f"{prefix}{name}.") if below else []
+        return found
+
+    keys = walk(Settings, "")
+    at = keys.index("limits") + 1
+    return keys[:at] + [f"limits.{name}" for name in (*SCOPES, *COUNTS)] + keys[at:]
+
+
+def crossed(settings: Settings) -> list[tuple[str, str]]:
+    """What does not fit together: (key, what)."""
+    queues = settings.queues
+    found = [
+        (f"queues.{name}", f"is the outbox ({quoted(queues.outbox)}): results would be taken for jobs")
+        for name in ("results", "success", "failure", "retry", "invalid")
+        if getattr(queues, name) == queues.outbox
+    ]
+    if queues.type == "quorum" and queues.max_priority is not None:
+        found.append(("queues.max-priority", "quorum queues have no priorities"))
+    if queues.type == "quorum" and not queues.durable:
+        found.append(("queues.durable", "quorum queues are always durable"))
+    for number, rule in enumerate(settings.limits):
+        if rule.pool is not None and rule.pool not in settings.pools:
+            hint = suggestion(rule.pool, settings.pools)
+            found.append((f"limits.{number}.pool", f"there is no pool {quoted(rule.pool)}{hint}"))
+        low, high = rule.values.get("connection_min_messages"), rule.values.get("connection_max_messages")
+        if low is not None and high is not None and low > high:
+            found.append((f"limits.{number}.connection-min-messages", "is above connection-max-messages"))
+    return found
