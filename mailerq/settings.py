@@ -37,7 +37,7 @@ from mailerq.shapes import (
     word,
     wrong,
 )
-from mailerq.yaml_source import Mark, Node, Problem, Scalar, Table, Wrong, is_null, quoted, read, suggestion
+from mailerq.yaml_source import Mark, Node, Problem, Table, Wrong, is_null, quoted, read, suggestion
 
 PORT = whole(1, 65535)
 
@@ -52,9 +52,11 @@ class SettingsError(Exception):
 
 def without_password(address: str) -> str:
     """A URL as it may be shown."""
-    scheme, slashes, rest = address.partition("://")
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}://{user.partition(':')[0]}:***@{host}" if at and slashes else address
+    before, at, host = address.rpartition("@")
+    scheme, slashes, user = before.partition("://")
+    if not at:
+        return address
+    return f"{scheme}://{user.partition(':')[0]}:***@{host}" if slashes else f"***@{host}"
 
 
 def _addresses(addresses: tuple[str, ...]) -> str:
@@ -321,7 +323,7 @@ def _limit(node: Node) -> LimitRule:
                 values[name.replace("-", "_")] = COUNTS[name](entry.node)
         except Wrong as error:
             problems += [problem.under(name) for problem in error.problems]
-    if not scope and not any(problem.path in SCOPES for problem in problems):
+    if all(name in COUNTS for name in node.entries):
         problems.append(Problem(node.mark, "", 'must say for whom it is: domain, mx, ip or pool (all: domain: "*")'))
     if problems:
         raise Wrong(problems)
@@ -410,10 +412,11 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> Settings:
     """The settings that a YAML text says; ``name`` is what errors call it. Raises ``SettingsError``."""
     root, problems = read(text, environ)
     root = root if root is not None else Table(Mark(1, 1), {})
-    values, more = ({}, []) if problems and isinstance(root, Scalar) else values_of(Settings, root)
+    values, more = values_of(Settings, root)
     problems += [_elsewhere(problem) for problem in more]
     settings = Settings(**values, source=name)
-    problems += [_at(root, path, what) for path, what in crossed(settings)]
+    unsure = any(problem.path.split(".")[0] == "pools" for problem in problems)
+    problems += [_at(root, path, what) for path, what in crossed(settings) if not (unsure and path.endswith(".pool"))]
     if problems:
         problems.sort(key=lambda problem: (problem.mark.line, problem.mark.column))
         raise SettingsError([_shown(name, problem) for problem in problems])

@@ -43,7 +43,7 @@ def keys_of(cls: type[Any]) -> dict[str, Any]:
 
 def values_of(cls: type[Any], node: Node) -> tuple[dict[str, Any], list[Problem]]:
     """What ``node`` says of the keys of ``cls``, and all that is wrong; a wrong or missing one has no value."""
-    if is_null(node):
+    if is_null(node) or _refused(node):
         return {}, []
     if not isinstance(node, Table):
         return {}, [Problem(node.mark, "", f"must be a mapping with keys such as {quoted(next(iter(keys_of(cls))))}")]
@@ -67,6 +67,11 @@ def _value(field: Any, node: Node) -> Any:
     if is_null(node) and not getattr(field.metadata["read"], "takes_null", False):
         raise wrong(node, "cannot be null (leave the line out to get the default)")
     return field.metadata["read"](node)
+
+
+def _refused(node: Node) -> bool:
+    """Whether the node's own text was wrong, which has been said."""
+    return isinstance(node, Scalar) and node.kind == "wrong"
 
 
 def takes_null(read: Read) -> Read:
@@ -98,8 +103,8 @@ def scalar(node: Node) -> Scalar:
     """``node``, if it is a single value."""
     if not isinstance(node, Scalar):
         raise wrong(node, "must be a single value")
-    if node.kind == "wrong":
-        raise Wrong([])  # has been said
+    if _refused(node):
+        raise Wrong([])
     return node
 
 
@@ -267,14 +272,15 @@ def items(read: Callable[[Node], T], single: bool = False) -> Callable[[Node], t
         if not isinstance(node, Items):
             if single:
                 return (read(node),)
-            raise wrong(node, "must be a list: [one, two]")
-        found, problems = [], []
+            raise Wrong([]) if _refused(node) else wrong(node, "must be a list: [one, two]")
+        found, problems, right = [], [], True
         for number, item in enumerate(node.nodes):
             try:
                 found.append(read(item))
             except Wrong as error:
+                right = False
                 problems += [problem.under(str(number)) for problem in error.problems]
-        if problems:
+        if not right:
             raise Wrong(problems)
         return tuple(found)
 
@@ -288,14 +294,15 @@ def table(read: Callable[[Node], T]) -> Callable[[Node], dict[str, T]]:
         if is_null(node):
             return {}
         if not isinstance(node, Table):
-            raise wrong(node, "must be a mapping: {name: value}")
-        found, problems = {}, []
+            raise Wrong([]) if _refused(node) else wrong(node, "must be a mapping: {name: value}")
+        found, problems, right = {}, [], True
         for name, entry in node.entries.items():
             try:
                 found[name] = read(entry.node)
             except Wrong as error:
+                right = False
                 problems += [problem.under(name) for problem in error.problems]
-        if problems:
+        if not right:
             raise Wrong(problems)
         return found
 

@@ -54,7 +54,8 @@ class Problem:
 
 
 class Wrong(Exception):
-    """Something cannot be used; ``problems`` holds all that was found, in the order of the text."""
+    """Something cannot be used; ``problems`` holds all that was found, in the order of the text; it is empty where
+    all has been said before."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("; ".join(f"{problem.path}: {problem.what}" for problem in problems))
@@ -191,7 +192,7 @@ class _Reading:
         if "${" in _VARIABLE.sub("", text):
             return self._refuse(mark, path, "${NAME} or ${NAME:-default} is not complete (a real ${ is written $${)")
         text = _VARIABLE.sub(self._value, text)
-        null = raw.style is None and text in ("", "~", "null")
+        null = not raw.style and text in ("", "~", "null")
         return Scalar(mark, text, "null" if null else "str")
 
     def _value(self, found: re.Match[str]) -> str:

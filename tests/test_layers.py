@@ -1,0 +1,98 @@
+"""Pure files import nothing impure: they take the clock, the dice and the environment as arguments."""
+
+import ast
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOM = Path(__file__).parent.parent / "mailerq"
+PURE = [
+    "job",
+    "attempt",
+    "verdict",
+    "retry",
+    "route",
+    "limits",
+    "throttle",
+    "site",
+    "result",
+    "reply",
+    "settings",
+    "shapes",
+    "units",
+    "yaml_source",
+    "smtp/wire",
+    "smtp/reader",
+    "smtp/tracker",
+    "smtp/downgrade",
+    "queues/codec",
+]
+IMPURE = ("random", "socket", "threading", "twisted.internet", "asyncio", "subprocess", "select", "ssl", "secrets")
+CLOCK = {
+    "time",
+    "sleep",
+    "monotonic",
+    "perf_counter",
+    "localtime",
+    "now",
+    "utcnow",
+    "today",
+    "environ",
+    "getenv",
+    "urandom",
+}
+FILES = {"settings": "load reads the file it is given; the environment is its default argument"}
+
+
+def found(name: str, tree: ast.AST) -> list[str]:
+    """What makes a file impure, with its line."""
+    impure = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None) or ""
+            names = [f"{module}.{alias.name}".strip(".") for alias in node.names]
+            impure += [(node, full) for full in names if any(f"{full}.".startswith(f"{bad}.") for bad in IMPURE)]
+            impure += [
+                (node, full) for full in names if full.startswith(("os.", "time.")) and full.split(".")[1] in CLOCK
+            ]
+            impure += [(node, full) for full in names if f"{full}.".startswith("os.") and name not in FILES]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.attr in CLOCK:
+            owner = node.value.id.strip("_")
+            if owner in ("time", "datetime", "date") or (owner == "os" and name not in FILES):
+                impure.append((node, f"{owner}.{node.attr}"))
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("open", "print", "input")
+        ):
+            impure.append((node, node.func.id))
+    return [f"{name}.py:{node.lineno}: {what}" for node, what in impure]
+
+
+class Layers(SynchronousTestCase):
+    """The pure rooms of the house."""
+
+    def test_pure_files(self) -> None:
+        """No file that is said to be pure knows a clock, dice, a socket, the environment or the reactor."""
+        paths = {name: ROOM / f"{name}.py" for name in PURE}
+        there = {name: ast.parse(path.read_text()) for name, path in paths.items() if path.exists()}
+        self.assertEqual([what for name, tree in there.items() for what in found(name, tree)], [])
+
+    def test_impure_is_seen(self) -> None:
+        """The test above would see these."""
+        for line in (
+            "import random",
+            "from twisted.internet import reactor",
+            "import twisted.internet.task",
+            "import time\ntime.time()",
+            "from time import monotonic",
+            "import os",
+            "from os import environ",
+            "import datetime\ndatetime.now()",
+            "open('x')",
+            "import socket as s",
+        ):
+            self.assertTrue(found("job", ast.parse(line)), line)
+        self.assertEqual(
+            found("job", ast.parse("import time as _time\n_time.gmtime(3)\nfrom twisted.python import log")), []
+        )
