@@ -12,7 +12,7 @@ import msgspec
 from mailerq.attempt import utc
 from mailerq.interfaces import Publication
 from mailerq.job import Invalid, Job, write_seen
-from mailerq.verdict import Again, Delivered, Retry, Verdict
+from mailerq.verdict import Again, Delivered, Parked, Retry, Verdict
 
 _USED_UP = ("nextattempt", "delayed")
 _OURS = ("seen",)
@@ -56,12 +56,14 @@ def queues_of(job: Job, names: QueueNames) -> Written:
 
 
 def publications(job: Job, verdict: Verdict, names: QueueNames, identity: str, seen: float) -> list[Publication]:
-    """All that is published after an attempt which the job already holds as its last entry.
+    """All that is published once a fate is decided; the attempt that led to it is the last entry of the job already.
 
     ``identity`` becomes the ``message-id``; ``seen`` is the first pick-up, which travels with a retry.
     """
     if isinstance(verdict, Again):
         return []
+    if isinstance(verdict, Parked):
+        return [_back(job, names, verdict.at, identity, verdict.seen)]
     queues = queues_of(job, names)
     if isinstance(verdict, Retry):
         back = _back(job, names, verdict.at, identity, seen)
@@ -72,11 +74,6 @@ def publications(job: Job, verdict: Verdict, names: QueueNames, identity: str, s
     if queues.results is None and outcome is None:
         return []
     return _copies(_result(job, {}), (queues.results, outcome), identity)
-
-
-def parked(job: Job, due: float, names: QueueNames, identity: str, seen: float | None) -> Publication:
-    """The job, put back to wait until ``due``; no attempt is counted. ``seen`` None: its time has not begun yet."""
-    return _back(job, names, due, identity, seen)
 
 
 def refused(body: bytes, encoding: str | None, why: Invalid, names: QueueNames) -> list[Publication]:

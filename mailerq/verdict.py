@@ -46,11 +46,19 @@ class Retry(Struct, frozen=True):
     at: float
 
 
+class Parked(Struct, frozen=True):
+    """No attempt was made: it waits at the broker until ``at``. ``seen`` is the first pick-up that travels with it;
+    None where its time has not begun yet."""
+
+    at: float
+    seen: float | None
+
+
 class Again(Struct, frozen=True):
     """It goes at once over another connection; this was no attempt."""
 
 
-Verdict = Delivered | Failed | Retry | Again
+Verdict = Delivered | Failed | Retry | Parked | Again
 DELIVERED, FAILED, AGAIN = Delivered(), Failed(), Again()
 
 _ALWAYS_FINAL = frozenset({Type.BIND, Type.NODATA, Type.EXPIRED, Type.RESPONSIVE})

@@ -1,0 +1,437 @@
+"""The way of a mail, from the outbox to its result.
+
+Read the methods of ``Deliveries`` from top to bottom: a message is *taken*, *read* as a job, *routed* to its hosts,
+*waits* for its turn and is talked about (``scheduler.py``), has *ended*, is *decided* upon (``verdict.py``), written
+down (``result.py``) and *settled* at the broker. At the end stand the two ways back: the broker was lost, we stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+from msgspec import UNSET
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailerq import verdict as fate
+from mailerq.attempt import Attempt, Outcome, Peer, State, Type, utc
+from mailerq.events import Events
+from mailerq.interfaces import IBroker, ITaken, ITaker, Publication
+from mailerq.job import Invalid, read
+from mailerq.job import Smarthost as JobSmarthost
+from mailerq.journal import Journal, Remembered
+from mailerq.lane import LaneKey, Link
+from mailerq.local import LocalAddresses
+from mailerq.mail import Mail
+from mailerq.resolver import Resolver
+from mailerq.result import publications, refused
+from mailerq.retry import deadline
+from mailerq.route import NoHosts, NullMx, Route
+from mailerq.scheduler import Scheduler
+from mailerq.settings import Settings
+
+POISON = 3  # so often a job may break our own code before it is put aside
+ADRIFT = 3600.0  # seconds for which a mail whose broker was lost is waited for
+
+_IN_CLEAR = {"optional": "none"}
+_log = Logger()
+
+
+@implementer(ITaker)
+class Deliveries:
+    """All mails in our hands."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        settings: Settings,
+        *,
+        broker: IBroker,
+        resolver: Resolver,
+        scheduler: Scheduler,
+        journal: Journal,
+        events: Events,
+        local: LocalAddresses,
+    ) -> None:
+        self.in_hand: set[Mail] = set()
+        self._clock = clock
+        self._settings = settings
+        self._broker = broker
+        self._resolver = resolver
+        self._scheduler = scheduler
+        self._journal = journal
+        self._events = events
+        self._local = local
+        self._adrift: dict[bytes, list[Mail]] = {}  # in hand, but the broker was lost: they come again
+        self._maybe_twice: dict[bytes, bool] = {}  # went to the outbox, perhaps twice: whether one copy has come
+        self._broke: dict[bytes, int] = {}
+        self._stopping = False
+        scheduler.way = self
+
+    # -- taken -------------------------------------------------------------------------------------------------------
+
+    def taken(self, taken: ITaken) -> None:
+        """A message of the outbox (ITaker)."""
+        digest = sha256(taken.body).digest()[:16]
+        try:
+            if not self._is_known(taken, digest):
+                self._read(taken, digest)
+        except Exception:
+            self._put_aside(taken, digest)
+
+    def _is_known(self, taken: ITaken, digest: bytes) -> bool:
+        """Whether it is one that we had in hand before, in this life or the one before, and is taken care of."""
+        if self._adrift and (found := self._adrift.get(digest)):
+            mail = found.pop()
+            if not found:
+                del self._adrift[digest]
+            mail.taken = taken
+            if mail.verdict is not None:
+                self._publish_again(mail, mail.verdict)
+            return True
+        if digest in self._maybe_twice and not taken.redelivered:
+            if self._maybe_twice[digest]:
+                del self._maybe_twice[digest]
+                self._events.doubled(digest.hex(), "a job that went back to the outbox came twice")
+                taken.settle([])
+                return True
+            self._maybe_twice[digest] = True
+        if taken.redelivered and (remembered := self._journal.recall(digest)) is not None:
+            return self._resume(taken, digest, remembered)
+        return False
+
+    def _resume(self, taken: ITaken, digest: bytes, remembered: Remembered) -> bool:
+        """A job that was in hand when the process was killed: its final dot had been sent, or it had been decided."""
+        job = read(taken.body, taken.encoding)
+        if isinstance(job, Invalid) or job.problem:
+            return False
+        now = self._clock.seconds()
+        mail = Mail(job, taken, digest, remembered.identity, now)
+        self.in_hand.add(mail)
+        if remembered.verdict is None:
+            self._events.doubled(mail.identity, "the process had ended after the final dot: it is in doubt")
+            mail.peer = Peer(remembered.source, remembered.target, remembered.mx)
+            text = "the process was ended before the answer to the message was read"
+            self._end(mail, Outcome(Type.LOST, State.RECEIVED, description=text, in_doubt=True), mail.peer)
+            return True
+        self._events.doubled(mail.identity, "the process had ended before this was settled: published again")
+        job.added = list(remembered.entries)
+        mail.seen = remembered.seen
+        self._publish_again(mail, remembered.verdict)
+        return True
+
+    # -- read --------------------------------------------------------------------------------------------------------
+
+    def _read(self, taken: ITaken, digest: bytes) -> None:
+        job = read(taken.body, taken.encoding)
+        if isinstance(job, Invalid):
+            names = self._settings.queues
+            self._events.invalid(job.why, len(taken.body), names.invalid is not None, taken.body)
+            taken.settle(refused(taken.body, taken.encoding, job, names))
+            return
+        now = self._clock.seconds()
+        mail = Mail(job, taken, digest, job.seen_id or self._journal.new_identity(), now)
+        self.in_hand.add(mail)
+        outcome = fate.unusable(job)
+        if outcome is not None:
+            self._end(mail, outcome)
+        elif job.nextattempt is not None and job.nextattempt > now:
+            self._wait_until(mail, job.nextattempt, now)
+        else:
+            self._begin(mail)
+
+    def _wait_until(self, mail: Mail, time: float, now: float) -> None:
+        """Not before ``time``: a short wait is ours, a long one the broker's. Its expiry is not slept through."""
+        if mail.job.maxdelivertime is not None:
+            time = min(time, mail.job.maxdelivertime + 1)
+        if time - now <= self._settings.delivery.hold:
+            mail.blocked_by = "nextattempt"
+            self._scheduler.agenda.at(time, self._begin, mail)
+            return
+        seen = None if mail.job.seen is None else mail.seen  # its 24 hours begin when it may first be delivered
+        self._park(mail, time, "nextattempt", seen)
+
+    # -- routed ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, mail: Mail) -> None:
+        """A try begins, unless the job's time has run out."""
+        if mail not in self.in_hand:
+            return
+        now = self._scheduler.now()
+        mail.begin_again(now)
+        job, policy = mail.job, self._settings.delivery
+        outcome = fate.expired(job, policy, now)
+        if outcome is None and job.is_responsive:
+            outcome = Outcome(Type.RESPONSIVE, description="responsive messages are not supported by this version")
+        if outcome is not None:
+            self._end(mail, outcome)
+            return
+        mail.deadline = deadline(job, policy.max_delivery_time, mail.seen)
+        smarthost = self._smarthost(mail)
+        if smarthost is not None:
+            self._resolver.hosts_of(smarthost[0], smarthost[1], partial(self._routed, mail))
+            return
+        found = self._resolver.cached(job.domain)
+        if found is None:
+            self._resolver.lookup(job.domain, partial(self._routed, mail))
+        else:
+            self._routed(mail, found)
+
+    def _smarthost(self, mail: Mail) -> tuple[str, int, str, str] | None:
+        """Host, port, user and password of where to deliver instead of to the MX, if anywhere."""
+        own = mail.job.known.smarthost
+        if isinstance(own, JobSmarthost):
+            return own.hostname or own.name or "", int(own.port), own.username or "", own.password or ""
+        ours = self._settings.smarthost
+        return None if ours is None else (ours.hostname, ours.port, ours.username or "", ours.password or "")
+
+    def _routed(self, mail: Mail, found: Route | NoHosts | NullMx) -> None:
+        """Its hosts are known, or that there are none."""
+        if mail not in self.in_hand:
+            return
+        mail.routed = self._scheduler.now()
+        if isinstance(found, Route):
+            key = self._lane_key(mail)
+            if isinstance(key, Outcome):
+                self._end(mail, key)
+            else:
+                self._scheduler.add(mail, found, key)
+        elif isinstance(found, NullMx):
+            text = f"{mail.job.domain} accepts no mail (null MX)"
+            self._end(mail, Outcome(Type.ERROR, None, 556, "5.1.10", text))
+        else:
+            mail.sure = found.sure
+            self._end(mail, Outcome(Type.NOHOSTS, description=found.why))
+
+    # -- waits, is given to a connection, is talked about: see scheduler.py -----------------------------------------
+
+    def _lane_key(self, mail: Mail) -> LaneKey | Outcome:
+        """From where, how and as whom it is to be sent; or why that cannot be."""
+        known, smtp = mail.job.known, self._settings.smtp
+        sources: Sequence[str] = smtp.ips
+        if known.ips is not UNSET:
+            sources = known.ips
+            if not sources:
+                return Outcome(Type.BIND, description="ips is empty: there is no local address to send from")
+        elif known.pool:
+            if known.pool not in self._settings.pools:
+                text = f"the job cannot be used: pool: there is no pool named {known.pool!r}"
+                return Outcome(Type.ERROR, description=text)
+            sources = self._settings.pools[known.pool]
+        usable = tuple(source for source in sources if self._local.has(source))
+        if sources and not usable:
+            asked = ", ".join(sources)
+            return Outcome(Type.BIND, description=f"none of the local addresses asked for is on this host: {asked}")
+        security = smtp.tls
+        if known.security is not UNSET:
+            security = _IN_CLEAR.get(known.security, known.security)
+        smarthost = self._smarthost(mail)
+        account = smarthost[2:] if smarthost is not None and smarthost[2] else None
+        return LaneKey(usable, security, account)
+
+    def message_due(self, mail: Mail, link: Link) -> None:
+        """Written down before its final dot goes out: after a crash it is known to be in doubt."""
+        peer: Peer = link.client.peer
+        self._journal.dot(mail.identity, mail.digest, peer.source, peer.target, peer.mx)
+
+    # -- ended -------------------------------------------------------------------------------------------------------
+
+    def ended(self, mail: Mail, outcome: Outcome, link: Link | None) -> None:
+        """The scheduler is done with it: an attempt was made."""
+        self._end(mail, outcome, mail.peer if link is None else link.client.peer, link)
+
+    def expired(self, mail: Mail) -> None:
+        """Its time ran out while it waited."""
+        outcome = fate.expired(mail.job, self._settings.delivery, self._scheduler.now())
+        self._end(
+            mail, outcome or Outcome(Type.EXPIRED, description=f"was to be delivered before {utc(mail.deadline)}")
+        )
+
+    def idle(self, mail: Mail, outcome: Outcome, link: Link) -> bool:
+        """The idle connection it would have had is gone: noted, no attempt. False: once too often, it has left."""
+        outcome = fate.settle_idle(mail.job, outcome)
+        if outcome.type is not Type.IDLE:
+            mail.lane = None
+            self._end(mail, outcome, link.client.peer)
+            return False
+        self._append(mail, outcome, link.client.peer, None)
+        return True
+
+    def _append(self, mail: Mail, outcome: Outcome, peer: Peer | None, link: Link | None) -> None:
+        now = self._scheduler.now()
+        attempt = _attempt(mail, outcome, peer, link, now)
+        mail.job.append(attempt)
+        self._events.attempt(mail, attempt)
+
+    # -- decided, written down, settled ------------------------------------------------------------------------------
+
+    def _end(self, mail: Mail, outcome: Outcome, peer: Peer | None = None, link: Link | None = None) -> None:
+        mail.link = mail.lane = None
+        mail.forget_body()
+        self._append(mail, outcome, peer, link)
+        now = self._scheduler.now()
+        verdict = fate.decide(mail.job, outcome, self._settings.delivery, now, sure=mail.sure)
+        self._events.decided(mail, verdict)
+        self._settle(mail, verdict)
+
+    def _settle(self, mail: Mail, verdict: fate.Verdict) -> None:
+        mail.verdict = verdict
+        self._journal.decided(mail.identity, mail.digest, verdict, mail.seen, mail.job.added)
+        if mail.taken.stale:  # it comes again, and is settled then
+            return
+        mail.taken.settle(self._written(mail, verdict), partial(self._settled, mail, mail.taken))
+
+    def _written(self, mail: Mail, verdict: fate.Verdict) -> list[Publication]:
+        return publications(mail.job, verdict, self._settings.queues, mail.identity, mail.seen)
+
+    def _publish_again(self, mail: Mail, verdict: fate.Verdict) -> None:
+        """Publications whose confirm was on its way: a result has the same message-id again, a job that went back to
+        the outbox is looked out for, since two copies of it may be there now."""
+        for publication in self._written(mail, verdict):
+            if publication.queue == self._settings.queues.outbox:
+                self._maybe_twice[sha256(publication.body).digest()[:16]] = False
+        self._settle(mail, verdict)
+
+    def _settled(self, mail: Mail, taken: ITaken, done: bool) -> None:
+        if done:
+            self.in_hand.discard(mail)
+            self._journal.settled(mail.identity)
+        elif mail.taken is taken and not any(mail is other for other in self._adrift.get(mail.digest, ())):
+            self._drift(mail)
+
+    # -- parked ------------------------------------------------------------------------------------------------------
+
+    def parked(self, mail: Mail, until: float, why: str) -> None:
+        """It has to wait for longer than we hold jobs in hand: the broker keeps it. No attempt is counted."""
+        self._park(mail, min(until, mail.deadline + 1), why, mail.seen)
+
+    def _park(self, mail: Mail, until: float, why: str, seen: float | None) -> None:
+        self._events.parked(mail, until, why)
+        self._settle(mail, fate.Parked(until, seen))
+
+    # -- the broker was lost -----------------------------------------------------------------------------------------
+
+    def lost(self, reason: str) -> None:
+        """All that is in hand comes again (ITaker). Meanwhile talks go on; what they come to is published then."""
+        _log.warn("the broker was lost with {count} jobs in hand: {reason}", count=len(self.in_hand), reason=reason)
+        known = {id(mail) for mails in self._adrift.values() for mail in mails}
+        for mail in self.in_hand:
+            if id(mail) not in known:
+                self._drift(mail)
+
+    def _drift(self, mail: Mail) -> None:
+        self._adrift.setdefault(mail.digest, []).append(mail)
+        if not self._stopping:
+            self._scheduler.agenda.at(self._clock.seconds() + ADRIFT, self._give_up, mail, mail.taken)
+
+    def _give_up(self, mail: Mail, taken: ITaken) -> None:
+        """It never came again: another engine has it."""
+        if mail.taken is not taken:
+            return
+        if mail.verdict is None:
+            self._scheduler.agenda.at(self._clock.seconds() + ADRIFT, self._give_up, mail, taken)
+            return
+        self.in_hand.discard(mail)
+        mails = [other for other in self._adrift.pop(mail.digest, ()) if other is not mail]
+        if mails:
+            self._adrift[mail.digest] = mails
+
+    # -- a bug of ours -----------------------------------------------------------------------------------------------
+
+    def _put_aside(self, taken: ITaken, digest: bytes) -> None:
+        """Our own code broke on it: it is given back, and the third time put into the invalid queue."""
+        times = self._broke[digest] = self._broke.get(digest, 0) + 1
+        _log.failure("a job could not be worked on (time {times}): {body!r}", times=times, body=taken.body[:2000])
+        self.in_hand = {mail for mail in self.in_hand if mail.taken is not taken}
+        if times < POISON or self._settings.queues.invalid is None:
+            taken.give_back()
+            return
+        del self._broke[digest]
+        why = Invalid("it broke the engine three times; the log says how")
+        taken.settle(refused(taken.body, taken.encoding, why, self._settings.queues))
+
+    # -- stopping ----------------------------------------------------------------------------------------------------
+
+    def given_back(self, mail: Mail) -> None:
+        """It was not tried, and we stop: anybody may take it."""
+        mail.lane = mail.link = None
+        if mail.job.added:  # it was idle on the way, and that is to be known
+            self._settle(mail, fate.Parked(self._clock.seconds(), mail.seen))
+            return
+        self.in_hand.discard(mail)
+        if not mail.taken.stale:
+            mail.taken.give_back()
+
+    async def stop(self) -> None:
+        """Take nothing new, finish what is on the wire, give the rest back, settle."""
+        self._stopping = True
+        self._broker.pause()
+        drained = self._scheduler.drain(self._settings.delivery.drain)
+        for mail in list(self.in_hand):
+            if mail.lane is None and mail.link is None and mail.verdict is None:
+                self.given_back(mail)
+        await drained
+        await self._broker.drain()
+        self._journal.close()
+
+    def reload(self, settings: Settings) -> None:
+        """Other limits, times and pools hold from now on."""
+        self._settings = settings
+
+    def __repr__(self) -> str:
+        return f"<Deliveries: {len(self.in_hand)} in hand, {sum(map(len, self._adrift.values()))} adrift>"
+
+
+def _attempt(mail: Mail, outcome: Outcome, peer: Peer | None, link: Link | None, now: float) -> Attempt:
+    """The record of what came of a try."""
+    peer = Peer() if peer is None or outcome.type is Type.BIND else peer
+    text = outcome.description
+    waited = None
+    if mail.given is not None and mail.blocked_by and mail.given - mail.routed > 0.001:
+        waited = {"seconds": round(mail.given - mail.routed, 3), "limit": mail.blocked_by}
+    return Attempt(
+        mail.job.entry_number(),
+        outcome.type,
+        utc(now),
+        source=peer.source,
+        target=peer.target,
+        code=outcome.code,
+        status=outcome.status,
+        description=text if text or outcome.type is not Type.SUCCESS else None,
+        state=None if outcome.type is Type.BIND else outcome.state,
+        reasons=[text] if outcome.type is Type.RESPONSIVE else None,
+        in_doubt=outcome.in_doubt,
+        mx=peer.mx,
+        cipher=peer.cipher,
+        certificate=peer.certificate,
+        duration=round(now - mail.since, 6),
+        timing=_timing(mail, link, now),
+        waited=waited,
+    )
+
+
+def _timing(mail: Mail, link: Link | None, now: float) -> dict[str, float] | None:
+    """Where the time went, in seconds: ``dns``, ``queue``, and on its connection ``connect``, ``tls``, ``smtp``."""
+    if link is None:
+        return None
+    timing = {"dns": round(mail.routed - mail.since, 6)}
+    given = mail.given
+    if given is None:  # the connection that was opened for it did not come about
+        timing["queue"] = round(max(0.0, link.opened - mail.routed), 6)
+        timing["connect"] = round(now - max(link.opened, mail.routed), 6)
+        return timing
+    begun = given
+    if link.opened >= mail.routed and link.ready is not None:
+        begun = link.opened
+        client: Any = link.client
+        connected = client.connected_at or link.ready
+        timing["connect"] = round(connected - link.opened, 6)
+        if client.tls_seconds:
+            timing["tls"] = round(client.tls_seconds, 6)
+    timing["queue"] = round(begun - mail.routed, 6)
+    timing["smtp"] = round(now - given, 6)
+    return timing

@@ -1,0 +1,201 @@
+"""What must be known after a crash: whose final dot was sent, and what had been decided.
+
+A file of short lines, appended before the fact: ``D`` before a final dot goes out, ``R`` before a result is published,
+``S`` after all is settled. It is written to the operating system at once, so a killed process loses none of it; it is
+not forced to the disk for each mail, so a power cut may lose the last ones, and then a mail may be sent twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from mailerq.verdict import DELIVERED, FAILED, Delivered, Parked, Retry, Verdict
+
+ROTATE_AT = 16 * 1024 * 1024  # bytes of journal after which what is settled is thrown out
+KEEP = 3600.0  # seconds for which what an earlier life left open is believed
+
+
+class JournalInUse(Exception):
+    """Another process writes this journal."""
+
+
+class Remembered(msgspec.Struct):
+    """What an earlier life left open of a job. ``verdict`` None: its final dot was sent, the answer not read."""
+
+    identity: str
+    digest: bytes
+    source: str | None = None
+    target: str | None = None
+    mx: str | None = None
+    verdict: Verdict | None = None
+    seen: float = 0.0
+    entries: list[bytes] = []
+
+
+class Journal:
+    """One file, one process. ``path``'s folder is made if it is missing."""
+
+    def __init__(self, path: str, seconds: Callable[[], float], random_hex: Callable[[], str]) -> None:
+        self._path = Path(path)
+        self._seconds = seconds
+        self._open: dict[str, list[bytes]] = {}  # by identity: the lines of what is not settled, of this life
+        self._left: dict[bytes, list[Remembered]] = {}  # by digest: what an earlier life left open
+        self._count = 0
+        self._life = random_hex()
+        self._size = 0
+        self._later: list[bytes] = []
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self._path)
+        self._born = seconds()
+        self._read()
+        self._file = self._rewrite()
+
+    def new_identity(self) -> str:
+        """A name for a job that no other job has, in this life or another."""
+        self._count += 1
+        return f"{self._life}-{self._count:x}"
+
+    def dot(self, identity: str, digest: bytes, source: str | None, target: str | None, mx: str | None) -> None:
+        """The final dot of a mail goes out right after this."""
+        self._note(identity, f"D {identity} {digest.hex()} {source or '-'} {target or '-'} {mx or '-'}\n".encode())
+
+    def decided(self, identity: str, digest: bytes, verdict: Verdict, seen: float, entries: list[bytes]) -> None:
+        """What follows from a verdict is published right after this. ``seen`` is the first pick-up."""
+        self._note(identity, _decided_line(identity, digest, verdict, seen, entries))
+
+    def settled(self, identity: str) -> None:
+        """The job does not come again."""
+        if self._open.pop(identity, None) is not None:
+            self._later.append(f"S {identity}\n".encode())
+            if self._size > ROTATE_AT:
+                self._rotate()
+
+    def recall(self, digest: bytes) -> Remembered | None:
+        """What an earlier life left open of a job with this body, once for each such job."""
+        if not self._left:
+            return None
+        if self._seconds() - self._born > KEEP:
+            self._left.clear()
+            return None
+        found = self._left.get(digest)
+        if not found:
+            return None
+        remembered = found.pop()
+        if not found:
+            del self._left[digest]
+        return remembered
+
+    def close(self) -> None:
+        """Throw out what is settled, and let others have it."""
+        self._rotate()
+        os.close(self._file)
+        os.close(self._lock)
+
+    def _note(self, identity: str, line: bytes) -> None:
+        self._open.setdefault(identity, []).append(line)
+        if self._later:
+            self._later.append(line)
+            line = b"".join(self._later)
+            self._later.clear()
+        os.write(self._file, line)
+        self._size += len(line)
+
+    def _read(self) -> None:
+        try:
+            lines = self._path.read_bytes().split(b"\n")[:-1]  # a torn last line was of no effect
+        except FileNotFoundError:
+            return
+        found: dict[str, Remembered] = {}
+        for line in lines:
+            words = line.decode("utf-8", "replace").split(" ", 5)
+            try:
+                _read_line(words, line, found)
+            except (ValueError, LookupError, msgspec.MsgspecError):
+                continue  # a damaged line is of no effect either
+        for remembered in found.values():
+            self._left.setdefault(remembered.digest, []).append(remembered)
+
+    def _rotate(self) -> None:
+        os.close(self._file)
+        self._file = self._rewrite()
+
+    def _rewrite(self) -> int:
+        """A new file that holds only what is open, in the place of the old one."""
+        lines = [line for kept in self._open.values() for line in kept]
+        for left in self._left.values():
+            lines += [line for remembered in left for line in _lines_of(remembered)]
+        self._later.clear()
+        beside = self._path.with_name(self._path.name + ".new")
+        file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        content = b"".join(lines)
+        os.write(file, content)
+        os.fsync(file)
+        os.replace(beside, self._path)
+        self._size = len(content)
+        return file
+
+    def __repr__(self) -> str:
+        left = sum(map(len, self._left.values()))
+        return f"<Journal {self._path}: {len(self._open)} open, {left} left open by an earlier life>"
+
+
+def _lock(path: Path) -> int:
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise JournalInUse(
+            f"{path} is in use by another engine; give this one a `journal` of its own, or stop the other"
+        ) from None
+    return lock
+
+
+def _read_line(words: list[str], line: bytes, found: dict[str, Remembered]) -> None:
+    kind, identity = words[0], words[1]
+    if kind == "S":
+        found.pop(identity, None)
+    elif kind == "D":
+        source, target, mx = (None if word == "-" else word for word in words[3:6])
+        found[identity] = Remembered(identity, bytes.fromhex(words[2]), source, target, mx)
+    elif kind == "R":
+        remembered = found.setdefault(identity, Remembered(identity, bytes.fromhex(words[2])))
+        entries = msgspec.json.decode(line.split(b" ", 5)[5], type=list[msgspec.Raw])
+        remembered.entries = [bytes(entry) for entry in entries]
+        remembered.seen = float(words[4])
+        remembered.verdict = _verdict(words[3])
+
+
+def _decided_line(identity: str, digest: bytes, verdict: Verdict, seen: float, entries: list[bytes]) -> bytes:
+    head = f"R {identity} {digest.hex()} {_word(verdict)} {seen:.0f} ".encode()
+    return head + b"[" + b",".join(entries) + b"]\n"
+
+
+def _word(verdict: Verdict) -> str:
+    if isinstance(verdict, Retry):
+        return f"retry@{verdict.at:.0f}"
+    if isinstance(verdict, Parked):
+        return f"parked@{verdict.at:.0f}@{'' if verdict.seen is None else f'{verdict.seen:.0f}'}"
+    return "delivered" if isinstance(verdict, Delivered) else "failed"
+
+
+def _verdict(word: str) -> Verdict:
+    name, *numbers = word.split("@")
+    if name == "retry":
+        return Retry(float(numbers[0]))
+    if name == "parked":
+        return Parked(float(numbers[0]), float(numbers[1]) if numbers[1] else None)
+    return DELIVERED if name == "delivered" else FAILED
+
+
+def _lines_of(remembered: Remembered) -> list[bytes]:
+    identity, digest = remembered.identity, remembered.digest
+    if remembered.verdict is not None:
+        return [_decided_line(identity, digest, remembered.verdict, remembered.seen, remembered.entries)]
+    ends = f"{remembered.source or '-'} {remembered.target or '-'} {remembered.mx or '-'}"
+    return [f"D {identity} {digest.hex()} {ends}\n".encode()]

@@ -1,0 +1,55 @@
+"""Lanes and links: which mails may share a connection, and the connections of a site as the scheduler sees them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from mailerq.mail import Mail
+from mailerq.route import Host
+
+if TYPE_CHECKING:
+    from mailerq.site import Site
+
+
+class LaneKey(Struct, frozen=True):
+    """What mails must have in common to share a connection. ``sources`` empty = any local address."""
+
+    sources: tuple[str, ...] = ()
+    security: str = "opportunistic"
+    account: tuple[str, str] | None = None
+
+
+class Lane:
+    """Mails that may share connections, in order, and the connections that may take them."""
+
+    __slots__ = ("idle", "key", "site", "turn", "waiting")
+
+    def __init__(self, site: Site, key: LaneKey) -> None:
+        self.site = site
+        self.key = key
+        self.waiting: deque[Mail] = deque()
+        self.idle: list[Link] = []
+        self.turn = 0  # which of several local addresses is next
+
+
+class Link:
+    """One connection, as the scheduler sees it. ``mail`` is the one it was opened for, until it is ready."""
+
+    __slots__ = ("client", "host", "idle_since", "lane", "mail", "opened", "ready", "sent", "source")
+
+    def __init__(self, lane: Lane, host: Host, source: str | None, mail: Mail, now: float) -> None:
+        self.lane = lane
+        self.host = host
+        self.source = source
+        self.mail: Mail | None = mail
+        self.client: Any = None
+        self.opened = now
+        self.ready: float | None = None
+        self.idle_since = 0.0
+        self.sent = 0
+
+    def __repr__(self) -> str:
+        return f"<Link to {self.host.address}, {self.sent} sent: {self.client!r}>"

@@ -1,0 +1,110 @@
+"""A mail in our hands: the job, the Taken that holds it at the broker, and where it stands on its way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mailerq.attempt import Outcome, Peer
+from mailerq.job import Job
+
+if TYPE_CHECKING:
+    from mailerq.verdict import Verdict
+
+NOBODY = Peer()
+
+
+class Mail:
+    """What connections carry (IMail) and the scheduler lets wait.
+
+    Times are seconds of the clock: ``since`` when this try began, ``routed`` when its hosts were known, ``given`` when
+    a connection took it. ``tried`` are the hosts of this try that failed before the talk, ``last`` what the last of
+    them came to, with ``peer``. ``verdict`` is set once its fate is decided.
+    """
+
+    __slots__ = (
+        "_body",
+        "blocked_by",
+        "deadline",
+        "digest",
+        "dotted",
+        "given",
+        "identity",
+        "job",
+        "lane",
+        "last",
+        "link",
+        "peer",
+        "routed",
+        "seen",
+        "since",
+        "sure",
+        "taken",
+        "tried",
+        "verdict",
+    )
+
+    def __init__(self, job: Job, taken: Any, digest: bytes, identity: str, now: float) -> None:
+        self.job = job
+        self.taken = taken
+        self.digest = digest
+        self.identity = identity
+        self.seen = now if job.seen is None else job.seen
+        self.deadline = 0.0
+        self.since = self.routed = now
+        self.given: float | None = None
+        self.tried: tuple[str, ...] = ()
+        self.last: Outcome | None = None
+        self.peer = NOBODY
+        self.lane: Any = None
+        self.link: Any = None
+        self.blocked_by = ""
+        self.verdict: Verdict | None = None
+        self.dotted = False
+        self.sure = False
+        self._body: bytes | None = None
+
+    @property
+    def sender(self) -> str:
+        """MAIL FROM."""
+        return self.job.known.envelope or ""
+
+    @property
+    def recipient(self) -> str:
+        """RCPT TO."""
+        return self.job.known.recipient or ""
+
+    @property
+    def body(self) -> bytes:
+        """The message; read from the job when first asked for, until ``forget_body``."""
+        body = self._body
+        if body is None:
+            body = self._body = self.job.message() or b""
+        return body
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the message is in the job itself."""
+        return len(bytes(self.job.known.mime)) > 0
+
+    def forget_body(self) -> None:
+        """Let go of the decoded message; the job still has it."""
+        self._body = None
+
+    def begin_again(self, now: float) -> None:
+        """A new try begins."""
+        self.since = self.routed = now
+        self.given = None
+        self.tried = ()
+        self.last = None
+        self.blocked_by = ""
+
+    def __repr__(self) -> str:
+        if self.verdict is not None:
+            where = f"decided: {type(self.verdict).__name__.lower()}, being settled"
+        elif self.link is not None:
+            where = f"on {self.link!r}"
+        elif self.lane is not None:
+            where = f"waits{' for ' + self.blocked_by if self.blocked_by else ''}"
+        else:
+            where = "is being routed"
+        return f"<Mail {self.identity} to {self.recipient}, attempt {self.job.attempts + 1}: {where}>"

@@ -1,0 +1,419 @@
+"""Makes the moves: opens, gives, closes, parks, wakes. Decides nothing; ``site.py`` does.
+
+It owns the sites, the connections and their timers. A mail enters by ``add`` and leaves through the ``way`` it was
+given: ``ended``, ``idle``, ``parked``, ``expired`` or ``given_back``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from mailerq.agenda import Agenda
+from mailerq.attempt import Outcome, State, Type
+from mailerq.hosts import Hosts
+from mailerq.interfaces import IConnectionOwner
+from mailerq.lane import Lane, LaneKey, Link
+from mailerq.mail import Mail
+from mailerq.moves import Close, Expire, Give, Move, Open, Park, Stuck, WakeAt
+from mailerq.route import Host, Route, order
+from mailerq.settings import Settings
+from mailerq.site import Site, same_family
+
+LOOK_AHEAD = 900.0  # seconds: a mail that expires within them while it waits gets a place on the agenda
+
+_GOES_ON = frozenset({Type.REFUSED, Type.CONNECT, Type.NOACCESS, Type.TLS})  # to the next host, within one attempt
+_OFFLINE_AT_ONCE = frozenset({Type.REFUSED, Type.CONNECT, Type.NOACCESS})
+_NO_BODY = Outcome(Type.NODATA, State.DATA, description="there is no message store, so nothing is found by the key")
+
+
+class Way(Protocol):
+    """What the scheduler tells of a mail; each mail that was added leaves by exactly one of the first five."""
+
+    def ended(self, mail: Mail, outcome: Outcome, link: Link | None) -> None:
+        """The attempt is over; ``link`` is the connection that carried it, None where none did."""
+
+    def parked(self, mail: Mail, until: float, why: str) -> None:
+        """It is to wait at the broker."""
+
+    def expired(self, mail: Mail) -> None:
+        """Its time ran out while it waited."""
+
+    def given_back(self, mail: Mail) -> None:
+        """It was not tried, and we are stopping."""
+
+    def idle(self, mail: Mail, outcome: Outcome, link: Link) -> bool:
+        """The idle connection that would have carried it next is gone. False: it has left by this."""
+
+    def message_due(self, mail: Mail, link: Link) -> None:
+        """Its final dot goes out right after this."""
+
+
+_NO_FAMILY = Outcome(
+    Type.BIND,
+    description="none of the local addresses that may be used is of the kind (IPv4, IPv6) of the remote hosts",
+)
+
+Connect = Callable[[Any, Link, str], Any]
+"""``connect(owner, link, security)`` begins a connection for a link and returns its client."""
+
+
+@implementer(IConnectionOwner)
+class Scheduler:
+    """All sites. ``connect`` makes the connections; ``dice`` shuffles hosts of equal preference."""
+
+    def __init__(self, clock: IReactorTime, settings: Settings, connect: Connect, dice: random.Random) -> None:
+        self.clock = clock
+        self.agenda = Agenda(clock)
+        self.hosts = Hosts(settings.delivery.offline_time, settings.smtp.tls_forget)
+        self.sites: dict[tuple[str, ...], Site] = {}
+        self.hold = settings.delivery.hold
+        self.way: Way
+        self._settings = settings
+        self._connect = connect
+        self._dice = dice
+        self._dirty: dict[Site, None] = {}
+        self._running = False
+        self._open = 0
+        self._no_room: dict[Site, None] = {}
+        self._floor = 0.0
+        self._drained: Deferred[None] | None = None
+
+    # -- in ----------------------------------------------------------------------------------------------------------
+
+    def add(self, mail: Mail, route: Route, key: LaneKey) -> None:
+        """A mail waits for its turn at the site of ``route``."""
+        if self._drained is not None:
+            self.way.given_back(mail)
+            return
+        site = self.sites.get(route.key)
+        if site is None:
+            site = self.sites[route.key] = Site(route, self._settings.limits, self._settings.pools)
+        site.route = route
+        if mail.job.domain not in site.domains:
+            site.know_domain(mail.job.domain)
+        lane = site.lanes.get(key) or site.lane(key)
+        mail.lane = lane
+        lane.waiting.append(mail)
+        self._dirty[site] = None
+        if not self._running:
+            self._running = True
+            self.clock.callLater(0, self._run)
+        if mail.deadline < mail.routed + LOOK_AHEAD:
+            self.agenda.at(mail.deadline + 0.001, self._touch, site)
+
+    def reload(self, settings: Settings) -> None:
+        """Other limits and times hold from now on; nothing that was used up is forgotten."""
+        self._settings = settings
+        self.hold = settings.delivery.hold
+        self.hosts.offline_time = settings.delivery.offline_time
+        self.hosts.tls_forget = settings.smtp.tls_forget
+        for site in self.sites.values():
+            site.reload(settings.limits, settings.pools)
+            self._touch(site)
+
+    def drain(self, patience: float) -> Deferred[None]:
+        """Give back what waits, let the talks under way end, for at most ``patience`` seconds; fires when no connection
+        is left."""
+        if self._drained is None:
+            self._drained = Deferred()
+            for site in self.sites.values():
+                self._drain_site(site)
+            self.agenda.clear()
+            self.agenda.at(self.now() + patience, self._abort_all)
+            self._look_if_drained()
+        return self._drained
+
+    def now(self) -> float:
+        """The time; never before one for which we were woken, though a timer may fire a hair early."""
+        return max(self.clock.seconds(), self._floor)
+
+    # -- the world, as a site sees it --------------------------------------------------------------------------------
+
+    def room(self) -> int:
+        """How many more connections may be opened."""
+        return self._settings.smtp.max_connections - self._open
+
+    def offline_until(self, address: str) -> float:
+        """Until when no new connection may be opened to a remote IP."""
+        return self.hosts.offline_until(address)
+
+    def order(self, route: Route) -> Sequence[Host]:
+        """The hosts of a route in the order of this try."""
+        return order(route, self._dice) if len(route.hosts) > 1 else route.hosts
+
+    # -- moves -------------------------------------------------------------------------------------------------------
+
+    def _touch(self, site: Site) -> None:
+        """Something happened at a site: look at it, once, in the next turn."""
+        self._dirty[site] = None
+        if not self._running:
+            self._running = True
+            self.clock.callLater(0, self._run)
+
+    def _run(self) -> None:
+        self._running = False
+        dirty, self._dirty = self._dirty, {}
+        now = self.now()
+        if self._drained is not None:
+            return
+        for site in dirty:
+            for move in site.next_moves(now, self):
+                self._make(site, move, now)
+            if site.waits_for_room:
+                self._no_room[site] = None
+            if not site.links and not site.waiting():
+                self._forget_later(site, now)
+
+    def _make(self, site: Site, move: Move, now: float) -> None:
+        if isinstance(move, Give):
+            self._give(move.link, move.mail, now)
+        elif isinstance(move, Open):
+            self._begin(site, move, now)
+        elif isinstance(move, WakeAt):
+            if site.wake is None or move.time < site.wake:
+                site.wake = move.time
+                self.agenda.at(move.time, self._wake, site, move.time)
+        elif isinstance(move, Park):
+            move.mail.lane = None
+            self.way.parked(move.mail, move.until, move.why)
+        elif isinstance(move, Close):
+            move.link.client.quit()
+        elif isinstance(move, Expire):
+            move.mail.lane = None
+            self.way.expired(move.mail)
+        elif isinstance(move, Stuck):
+            move.mail.lane = None
+            self.way.ended(move.mail, move.mail.last or _NO_FAMILY, None)
+
+    def _wake(self, site: Site, time: float) -> None:
+        if site.wake == time:
+            site.wake = None
+            self._floor = max(self._floor, time)
+            self._touch(site)
+
+    def _begin(self, site: Site, move: Open, now: float) -> None:
+        link = Link(move.lane, move.host, move.source, move.mail, now)
+        move.mail.link = link
+        site.links.add(link)
+        self._open += 1
+        security = move.lane.key.security
+        if security == "opportunistic" and self.hosts.in_clear(move.host.address, now):
+            security = "none"
+        link.client = self._connect(self, link, security)
+        link.client.link = link
+
+    def _give(self, link: Link, mail: Mail, now: float) -> None:
+        """To a connection that is ready and carries nothing."""
+        found = self._with_body(link, mail, now)
+        if found is None:
+            self._rest(link, now)
+            return
+        link.client.give(found)
+
+    def _next(self, link: Link, now: float) -> None:
+        """The connection is free: its next mail, or rest."""
+        found = self._take_next(link, now)
+        if found is None:
+            self._rest(link, now)
+        else:
+            link.client.give(found)
+
+    def _rest(self, link: Link, now: float) -> None:
+        site = link.lane.site
+        if self._drained is not None or link.sent >= site.budget(link.source).number("connection_max_messages"):
+            link.client.quit()
+            return
+        link.idle_since = now
+        link.lane.idle.append(link)
+        self._touch(site)
+
+    def _take_next(self, link: Link, now: float) -> Mail | None:
+        """The next mail for a connection, ready to be talked about."""
+        if self._drained is not None:
+            return None
+        expired: list[Mail] = []
+        mail = link.lane.site.next_mail(link, now, expired)
+        for late in expired:
+            late.lane = None
+            self.way.expired(late)
+        return None if mail is None else self._with_body(link, mail, now)
+
+    def _with_body(self, link: Link, mail: Mail, now: float) -> Mail | None:
+        """``mail``, or the first after it that has a message; those without one end here."""
+        found: Mail | None = mail
+        while found is not None:
+            found.lane = None
+            found.link = link
+            found.given = now
+            if found.has_body:
+                return found
+            self.way.ended(found, _NO_BODY, link)
+            found = self._take_next(link, now)
+        return None
+
+    # -- what connections tell (IConnectionOwner) --------------------------------------------------------------------
+
+    def ready(self, connection: Any) -> None:
+        """A connection is set up: the mail it was opened for goes first."""
+        link: Link = connection.link
+        now = self.now()
+        link.ready = now
+        mail, link.mail = link.mail, None
+        if mail is not None:
+            self._put_back(link.lane, mail)
+            if self._drained is not None:
+                link.lane.waiting.popleft()
+                self.way.given_back(mail)
+        self._next(link, now)
+        self._touch(link.lane.site)
+
+    def failed(self, connection: Any, outcome: Outcome) -> None:
+        """A connection could not be set up: what that says of the host, and on to the next one."""
+        link: Link = connection.link
+        now = self.now()
+        address = link.host.address
+        if outcome.type in _OFFLINE_AT_ONCE:
+            self.hosts.went_offline(address, now, self._offline_time(link))
+        elif outcome.type is Type.TLS and link.lane.key.security == "opportunistic":
+            self.hosts.broke_tls(address, now)
+        else:
+            self._note_trouble(link, outcome, now)
+        mail, link.mail = link.mail, None
+        self._unlink(link)
+        if mail is not None:
+            self._walk_on(link, mail, outcome, now, outcome.type in _GOES_ON)
+
+    def next_mail(self, connection: Any) -> Mail | None:
+        """What may go out in one write with the message before it."""
+        return self._take_next(connection.link, self.now())
+
+    def message_due(self, connection: Any, mail: Mail) -> None:
+        """The final dot of a mail goes out right after this."""
+        self.way.message_due(mail, connection.link)
+
+    def finished(self, connection: Any, mail: Mail, outcome: Outcome) -> None:
+        """The talk about a mail is over; the connection may carry the next."""
+        link: Link = connection.link
+        now = self.now()
+        link.sent += 1
+        link.lane.site.sent_one(now)
+        if outcome.type is Type.SUCCESS:
+            self.hosts.is_well(link.host.address)
+        else:
+            self._note_trouble(link, outcome, now)
+        if self._drained is not None and outcome.type is Type.LOST and not outcome.in_doubt:
+            mail.link = None
+            self.way.given_back(mail)
+        else:
+            self._walk_on(link, mail, outcome, now, outcome.code == 421)
+        if connection.usable and connection.mail is None:
+            self._next(link, now)
+
+    def unsent(self, connection: Any, mail: Mail) -> None:
+        """A mail that went along in one write was not tried."""
+        if self._drained is not None:
+            mail.link = None
+            self.way.given_back(mail)
+            return
+        self._put_back(connection.link.lane, mail)
+        self._touch(connection.link.lane.site)
+
+    def gone(self, connection: Any, outcome: Outcome | None) -> None:
+        """A connection is closed; if it was idle and the peer did it, the mail it would have carried next is told."""
+        link: Link = connection.link
+        lane = link.lane
+        if link in lane.idle:
+            lane.idle.remove(link)
+        self._unlink(link)
+        if outcome is not None and lane.waiting and not self.way.idle(lane.waiting[0], outcome, link):
+            lane.waiting.popleft().lane = None
+
+    # -- bookkeeping -------------------------------------------------------------------------------------------------
+
+    def _walk_on(self, link: Link, mail: Mail, outcome: Outcome, now: float, may_go_on: bool) -> None:
+        """To the next host that is online, within the same attempt; else the attempt is over."""
+        if may_go_on and self._drained is None:
+            mail.tried += (link.host.address,)
+            mail.last, mail.peer = outcome, link.client.peer
+            for host in link.lane.site.route.hosts:
+                if (
+                    host.address not in mail.tried
+                    and self.hosts.offline_until(host.address) <= now
+                    and same_family(link.source, host.address)
+                ):
+                    self._put_back(link.lane, mail)
+                    self._touch(link.lane.site)
+                    return
+        self.way.ended(mail, outcome, link)
+
+    def _put_back(self, lane: Lane, mail: Mail) -> None:
+        mail.link = None
+        mail.given = None
+        mail.lane = lane
+        lane.waiting.appendleft(mail)
+
+    def _note_trouble(self, link: Link, outcome: Outcome, now: float) -> None:
+        if outcome.type in (Type.LOST, Type.TIMEOUT) and self.hosts.trouble(link.host.address, now):
+            self.hosts.went_offline(link.host.address, now, self._offline_time(link))
+
+    def _offline_time(self, link: Link) -> float:
+        return link.lane.site.budget(link.source).number("offline_time", self.hosts.offline_time)
+
+    def _unlink(self, link: Link) -> None:
+        site = link.lane.site
+        site.links.discard(link)
+        self._open -= 1
+        self._touch(site)
+        if self._no_room:
+            first = next(iter(self._no_room))
+            del self._no_room[first]
+            self._touch(first)
+        if self._drained is not None:
+            self._look_if_drained()
+
+    def _forget_later(self, site: Site, now: float) -> None:
+        """A site at which nothing is under way is forgotten as soon as its limits are not in debt."""
+        due = max((pace.due for pace in site.paces.values()), default=0.0)
+        if due > now:
+            self.agenda.at(due, self._touch, site)
+        elif self.sites.get(site.key) is site:
+            del self.sites[site.key]
+            self._no_room.pop(site, None)
+
+    def _drain_site(self, site: Site) -> None:
+        for lane in site.lanes.values():
+            waiting = list(lane.waiting)
+            lane.waiting.clear()
+            for mail in waiting:
+                mail.lane = None
+                self.way.given_back(mail)
+            idle, lane.idle[:] = list(lane.idle), []
+            for link in idle:
+                link.client.quit()
+        for link in list(site.links):
+            if link.ready is None:
+                opened_for, link.mail = link.mail, None
+                if opened_for is not None:
+                    opened_for.link = None
+                    self.way.given_back(opened_for)
+                link.client.abort()
+
+    def _abort_all(self) -> None:
+        for site in list(self.sites.values()):
+            for link in list(site.links):
+                link.client.abort()
+
+    def _look_if_drained(self) -> None:
+        if self._open == 0 and self._drained is not None and not self._drained.called:
+            self.agenda.clear()
+            self._drained.callback(None)
+
+    def __repr__(self) -> str:
+        waiting = sum(site.waiting() for site in self.sites.values())
+        return f"<Scheduler: {len(self.sites)} sites, {waiting} mails wait, {self._open} connections, {self.hosts!r}>"

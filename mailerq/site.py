@@ -1,0 +1,327 @@
+"""A site: all domains whose mail goes to the same hosts; its waiting mails, its connections, and what to do next.
+
+Pure: ``next_moves`` says what is to be done, ``scheduler.py`` does it and tells the site what came of it.
+
+Mails wait in *lanes*: those of a lane may share a connection, for they leave from the same local addresses, with the
+same demands on encryption and the same account. Limits hold for the site, whatever the lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from mailerq.budget import CONNECT_RATES, MESSAGE_RATES, Budget, Paces
+from mailerq.lane import Lane, LaneKey, Link
+from mailerq.limits import Rule, cascade
+from mailerq.mail import Mail
+from mailerq.moves import Close, Expire, Give, Move, Open, Park, Stuck, WakeAt
+from mailerq.route import Host, Route
+from mailerq.throttle import Pace
+
+PATIENCE = 0.1  # seconds the first in a lane waits before one more connection is opened for its sake
+MESSAGES_A_CONNECTION = 10  # so many mails wait for each connection before one more is opened at once
+LONGEST_PARKING = 600.0  # seconds; nobody knows more than ten minutes ahead how fast a site will be
+
+
+class World(Protocol):
+    """What lies outside of a site: the other sites, the remote hosts, the dice."""
+
+    hold: float
+
+    def room(self) -> int:
+        """How many more connections may be opened."""
+
+    def offline_until(self, address: str) -> float:
+        """Until when no new connection may be opened to a remote IP; 0 if it may."""
+
+    def order(self, route: Route) -> Sequence[Host]:
+        """The hosts of a route in the order of this try."""
+
+
+class _Round:
+    """One look at a site: what was found so far."""
+
+    __slots__ = ("moves", "now", "opened", "wakes", "world")
+
+    def __init__(self, now: float, world: World) -> None:
+        self.now = now
+        self.world = world
+        self.moves: list[Move] = []
+        self.wakes: list[float] = []
+        self.opened: list[Open] = []
+
+
+class Site:
+    """``parked_to`` is the time up to which turns have been promised to parked mails; ``speed`` what was sent a second,
+    lately."""
+
+    def __init__(self, route: Route, rules: Collection[Rule], pools: Mapping[str, Collection[str]]) -> None:
+        self.key = route.key
+        self.route = route
+        self.domains: set[str] = set()
+        self.lanes: dict[LaneKey, Lane] = {}
+        self.links: set[Link] = set()
+        self.paces: Paces = {}
+        self.wake: float | None = None
+        self.parked_to = 0.0
+        self.waits_for_room = False
+        self._speed_since = 0.0
+        self._sent = 0
+        self.speed = 0.0
+        self._rules = rules
+        self._pools = pools
+        self._budgets: dict[str | None, Budget] = {}
+
+    # -- what the scheduler tells it ---------------------------------------------------------------------------------
+
+    def lane(self, key: LaneKey) -> Lane:
+        """The lane of that key."""
+        lane = self.lanes.get(key)
+        if lane is None:
+            lane = self.lanes[key] = Lane(self, key)
+        return lane
+
+    def know_domain(self, domain: str) -> None:
+        """A domain is found to be of this site; limits that name it hold from now on."""
+        if domain not in self.domains:
+            self.domains.add(domain)
+            self._budgets.clear()
+
+    def reload(self, rules: Collection[Rule], pools: Mapping[str, Collection[str]]) -> None:
+        """Other limits hold from now on; what was used up of those that stay is not forgotten."""
+        self._rules, self._pools = rules, pools
+        self._budgets.clear()
+        for (key, scope, remote), pace in list(self.paces.items()):
+            value = self.budget(scope).limits.get(key)
+            if value is None:
+                del self.paces[key, scope, remote]
+            else:
+                pace.change(value.number)
+
+    def budget(self, source: str | None) -> Budget:
+        """What mail from ``source`` may do here."""
+        found = self._budgets.get(source)
+        if found is None:
+            names = {host.mx for host in self.route.hosts if host.mx}
+            found = Budget(self.paces, source, cascade(self._rules, self.domains, names, source, self._pools))
+            self._budgets[source] = found
+        return found
+
+    def sent_one(self, now: float) -> None:
+        """A mail's talk is over, well or badly: the site's speed is measured."""
+        self._sent += 1
+        passed = now - self._speed_since
+        if passed >= 2.0:
+            self.speed = self._sent / passed if passed < 60.0 else 0.0
+            self._sent = 0
+            self._speed_since = now
+
+    def next_mail(self, link: Link, now: float, expired: list[Mail]) -> Mail | None:
+        """The mail that a connection may carry now, its use of the limits booked; None: it has to wait, or is done.
+
+        Mails whose time has run out are taken from the lane and appended to ``expired``.
+        """
+        waiting = link.lane.waiting
+        if not waiting:
+            return None
+        budget = self.budget(link.source)
+        if link.sent >= budget.number("connection_max_messages"):
+            return None
+        address = link.host.address
+        while waiting:
+            if budget.paced:
+                at, why = budget.next_time(MESSAGE_RATES, address, now)
+                if at > now:
+                    waiting[0].blocked_by = why
+                    return None
+            mail = waiting.popleft()
+            if mail.deadline < now:
+                expired.append(mail)
+                continue
+            if budget.paced:
+                budget.take_message(address, len(bytes(mail.job.known.mime)), now)
+            return mail
+        return None
+
+    def waiting(self) -> int:
+        """How many mails wait in memory."""
+        return sum(len(lane.waiting) for lane in self.lanes.values())
+
+    # -- what it answers ---------------------------------------------------------------------------------------------
+
+    def next_moves(self, now: float, world: World) -> list[Move]:
+        """What is to be done now, and when to ask again."""
+        around = _Round(now, world)
+        self.waits_for_room = False
+        for lane in self.lanes.values():
+            self._serve(lane, around)
+            self._look_at_idle(lane, around)
+        self._park_surplus(around)
+        if around.wakes:
+            around.moves.append(WakeAt(min(around.wakes)))
+        return around.moves
+
+    def _serve(self, lane: Lane, around: _Round) -> None:
+        """Idle connections first; then open as many as are due."""
+        while lane.waiting:
+            if lane.idle:
+                if not self._give(lane, around):
+                    return
+            elif lane.waiting[0].deadline < around.now:
+                around.moves.append(Expire(lane.waiting.popleft()))
+            elif not self._open(lane, around):
+                return
+
+    def _give(self, lane: Lane, around: _Round) -> bool:
+        """Something for the idle connection that was used last. False: it has to wait."""
+        link = lane.idle[-1]
+        expired: list[Mail] = []
+        mail = self.next_mail(link, around.now, expired)
+        around.moves.extend(Expire(late) for late in expired)
+        if mail is not None:
+            around.moves.append(Give(lane.idle.pop(), mail))
+        elif lane.waiting:
+            budget = self.budget(link.source)
+            if link.sent < budget.number("connection_max_messages"):
+                around.wakes.append(budget.next_time(MESSAGE_RATES, link.host.address, around.now)[0])
+                return False
+            around.moves.append(Close(lane.idle.pop()))
+        return True
+
+    def _open(self, lane: Lane, around: _Round) -> bool:
+        """A connection for the first that waits. False: not now; where time alone can help, it is noted when."""
+        mail = lane.waiting[0]
+        source = lane.key.sources[lane.turn % len(lane.key.sources)] if lane.key.sources else None
+        budget = self.budget(source)
+        at = self._may_open_at(lane, mail, budget, around)
+        if at is None:
+            return False
+        if at > around.now:
+            around.wakes.append(at)
+            return False
+        host = self._choose_host(lane, mail, source, around)
+        if host is None:
+            return bool(lane.waiting) and lane.waiting[0] is not mail
+        lane.turn += 1
+        budget.take_connect(host.address, around.now)
+        opened = Open(lane, host, source, lane.waiting.popleft())
+        around.opened.append(opened)
+        around.moves.append(opened)
+        return True
+
+    def _may_open_at(self, lane: Lane, mail: Mail, budget: Budget, around: _Round) -> float | None:
+        """When one more connection may be opened; None: only an event can tell."""
+        opened = len(around.opened)
+        if around.world.room() <= opened:
+            self.waits_for_room = True
+            mail.blocked_by = "smtp.max-connections"
+            return None
+        if len(self.links) + opened >= budget.number("max_connections"):
+            mail.blocked_by = "max-connections"
+            return None
+        if sum(link.ready is None for link in self.links) + opened >= budget.number("max_starting"):
+            mail.blocked_by = "max-starting"
+            return None
+        latest, why = budget.next_time(MESSAGE_RATES + CONNECT_RATES, None, around.now)
+        if why:
+            mail.blocked_by = why
+        mine = sum(link.lane is lane for link in self.links) + sum(move.lane is lane for move in around.opened)
+        enough = mine * budget.number("connection_min_messages", MESSAGES_A_CONNECTION)
+        if mine and len(lane.waiting) <= enough and not mail.tried:
+            latest = max(latest, mail.routed + PATIENCE)
+        return latest
+
+    def _choose_host(self, lane: Lane, mail: Mail, source: str | None, around: _Round) -> Host | None:
+        """The first host in the order of this try that is online and not full; else what is waited for."""
+        budget = self.budget(source)
+        most = budget.number("ip_max_connections")
+        back, late, full = float("inf"), float("inf"), False
+        for host in around.world.order(self.route):
+            address = host.address
+            if address in mail.tried or not same_family(source, address):
+                continue
+            until = around.world.offline_until(address)
+            at = budget.next_time(CONNECT_RATES + MESSAGE_RATES, address, around.now)[0]
+            if until > around.now:
+                back = min(back, until)
+            elif self._connections_to(address, around) >= most:
+                full = True
+            elif at > around.now:
+                late = min(late, at)
+            else:
+                return host
+        if late < float("inf"):
+            around.wakes.append(late)
+        elif full:
+            mail.blocked_by = "ip-max-connections"
+        elif back < float("inf"):
+            self._wait_for_hosts(lane, back, around)
+        else:
+            around.moves.append(Stuck(lane.waiting.popleft()))
+        return None
+
+    def _connections_to(self, address: str, around: _Round) -> int:
+        there = sum(link.host.address == address for link in self.links)
+        return there + sum(move.host.address == address for move in around.opened)
+
+    def _wait_for_hosts(self, lane: Lane, back: float, around: _Round) -> None:
+        """All hosts are offline: nobody is counted an attempt; they wait until the first is back."""
+        around.wakes.append(back)
+        if back - around.now > around.world.hold:
+            around.moves.extend(Park(mail, back, "offline hosts") for mail in lane.waiting)
+            lane.waiting.clear()
+        for mail in lane.waiting:
+            mail.blocked_by = "offline hosts"
+
+    def _look_at_idle(self, lane: Lane, around: _Round) -> None:
+        """Close what has been idle for its time, or would be before its next mail."""
+        for link in list(lane.idle):
+            budget = self.budget(link.source)
+            end = link.idle_since + budget.number("connection_max_idle", 1.0)
+            due = around.now
+            if lane.waiting:
+                due = budget.next_time(MESSAGE_RATES, link.host.address, around.now)[0]
+            if end <= around.now or due > end:
+                lane.idle.remove(link)
+                around.moves.append(Close(link))
+            else:
+                around.wakes.append(end)
+
+    def _park_surplus(self, around: _Round) -> None:
+        """What is more than ``max-queue``, or cannot have its turn soon, is kept by the broker, not by us."""
+        waiting = self.waiting()
+        if not waiting:
+            return
+        budget = self.budget(None)
+        keep = int(min(budget.number("max_queue", 1000), 1e9))
+        slowest = max(budget.paces(("messages_per_minute",), None), key=lambda found: found[1].interval, default=None)
+        if slowest is not None:
+            keep = min(keep, int(around.world.hold / slowest[1].interval) + 2)
+        for left in range(waiting, keep, -1):
+            lane = max(self.lanes.values(), key=lambda lane: len(lane.waiting))
+            until, why = self._turn(left, keep, slowest[1] if slowest else None, around)
+            around.moves.append(Park(lane.waiting.pop(), until, why))
+
+    def _turn(self, waiting: int, keep: int, pace: Pace | None, around: _Round) -> tuple[float, str]:
+        """When a mail for which there is no place is expected to have its turn, and the limit that made it wait."""
+        now, hold = around.now, around.world.hold
+        if pace is None:
+            expected = waiting / self.speed if self.speed else 30.0
+            return now + min(LONGEST_PARKING, max(2 * hold, expected)), "max-queue"
+        self.parked_to = max(self.parked_to, pace.next_time(now) + keep * pace.interval) + pace.interval
+        return max(now + hold, self.parked_to - hold / 2), "messages-per-minute"
+
+    def __repr__(self) -> str:
+        first = next((lane.waiting[0] for lane in self.lanes.values() if lane.waiting), None)
+        why = f", the first for {first.blocked_by}" if first is not None and first.blocked_by else ""
+        idle = sum(len(lane.idle) for lane in self.lanes.values())
+        return (
+            f"<Site {' '.join(self.key)} ({len(self.domains)} domains): {self.waiting()} wait{why}; "
+            f"{len(self.links)} connections, {idle} idle; {self.speed:.1f}/s>"
+        )
+
+
+def same_family(source: str | None, address: str) -> bool:
+    """Whether a connection from ``source`` (None: any) to ``address`` can be."""
+    return source is None or (":" in source) == (":" in address)

@@ -1,0 +1,251 @@
+"""Where all parts are built and joined: ``twistd mailerq``."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import attrs
+from twisted.application.service import IService, MultiService
+from twisted.internet import ssl
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python import usage
+
+from mailerq import __version__
+from mailerq.delivery import Deliveries
+from mailerq.events import Events
+from mailerq.interfaces import BrokerRefused
+from mailerq.journal import Journal, JournalInUse
+from mailerq.lane import Link
+from mailerq.local import LocalAddresses
+from mailerq.log import open_log
+from mailerq.queues import make_broker
+from mailerq.resolver import Resolver
+from mailerq.scheduler import Connect, Scheduler
+from mailerq.settings import Settings, SettingsError, load, without_password
+from mailerq.smtp.factory import ConnectOptions, HostFactory, Timeouts
+
+_log = Logger()
+
+FIXED_AT_START = ("broker", "queues", "store", "dns", "journal", "manhole", "log", "workers")
+DEFAULT_FILES = ("etc/mailerq.yaml", "/etc/mailerq/mailerq.yaml")
+
+
+class Options(usage.Options):
+    """``twistd mailerq [-c FILE]``."""
+
+    synopsis = "[-c FILE]"
+    longdesc = "Takes jobs from a queue, delivers them by SMTP, publishes what came of each. SIGHUP reloads."
+
+    optParameters = [  # noqa: RUF012 (usage.Options reads it so)
+        ["config", "c", None, "configuration file [$MAILERQ_CONFIG, etc/mailerq.yaml, /etc/mailerq/mailerq.yaml]"],
+    ]
+
+    def opt_version(self) -> None:
+        """Print the version, and end."""
+        print(f"mailerq {__version__}")
+        sys.exit(0)
+
+
+def find_config(named: str | None) -> str | None:
+    """The configuration file that is meant; None where there is none, and all is as by default."""
+    if named or os.environ.get("MAILERQ_CONFIG"):
+        return named or os.environ["MAILERQ_CONFIG"]
+    return next((path for path in DEFAULT_FILES if os.path.exists(path)), None)
+
+
+def makeService(options: Options) -> MultiService:
+    """The engine as a service, from the configuration; a wrong one ends with all its errors."""
+    from twisted.internet import reactor
+
+    path = find_config(options["config"])
+    try:
+        settings = load(path)
+    except SettingsError as error:
+        raise usage.UsageError("the configuration cannot be used:\n" + "\n".join(error.errors)) from None
+    except OSError as error:
+        raise usage.UsageError(f"{path}: {error.strerror}") from None
+    return Engine(reactor, settings, path)
+
+
+def smtp_connector(reactor: Any, settings: Callable[[], Settings]) -> Connect:
+    """What makes the connections of a scheduler."""
+    trust: dict[str, Any] = {}
+    our_name = socket.getfqdn()  # asked once: it may take a DNS lookup
+
+    def connect(owner: Any, link: Link, security: str) -> Any:
+        smtp = settings().smtp
+        key = link.lane.key
+        if smtp.ca and smtp.ca not in trust:
+            trust[smtp.ca] = _trust_root(smtp.ca)
+        options = ConnectOptions(
+            address=link.host.address,
+            port=link.host.port,
+            mx=link.host.mx,
+            source=link.source,
+            hostname=smtp.hostname or our_name,
+            security=security,
+            username=key.account[0] if key.account else None,
+            password=key.account[1] if key.account else None,
+            auth_in_clear=smtp.auth_in_clear,
+            timeouts=Timeouts(**attrs.asdict(smtp.timeouts)),
+            trust=trust.get(smtp.ca) if smtp.ca else None,
+        )
+        return HostFactory(reactor, owner, link.host, options).connect()
+
+    return connect
+
+
+def _trust_root(path: str) -> Any:
+    with open(path, "rb") as file:
+        pem = file.read()
+    end = b"-----END CERTIFICATE-----"
+    return ssl.trustRootFromCertificates(
+        [ssl.Certificate.loadPEM(part + end) for part in pem.split(end) if b"BEGIN CERTIFICATE" in part]
+    )
+
+
+class Engine(MultiService):
+    """All parts of one process, in the order in which they are started and stopped."""
+
+    def __init__(self, reactor: Any, settings: Settings, path: str | None) -> None:
+        super().__init__()
+        self.setName("mailerq")
+        self.reactor = reactor
+        self.settings = settings
+        self.path = path
+        dice = random.Random()
+        self.events = Events(reactor.seconds, lambda call: reactor.callLater(0, call))
+        self.broker = make_broker(reactor, settings, dice)
+        self.resolver = Resolver(reactor, settings.dns, dice)
+        connect = smtp_connector(reactor, lambda: self.settings)
+        self.scheduler = Scheduler(reactor, settings, connect, dice)
+        self.journal: Journal | None = None
+        self.deliveries: Deliveries | None = None
+        self.log = open_log(settings.log, self.events)
+
+    def startService(self) -> None:
+        """Connect, and take jobs as soon as that can be."""
+        super().startService()
+        try:
+            self.journal = Journal(self.settings.journal, self.reactor.seconds, lambda: secrets.token_hex(6))
+        except (JournalInUse, OSError) as error:
+            self._refuse(f"journal: {error}")
+            return
+        self.deliveries = Deliveries(
+            self.reactor,
+            self.settings,
+            broker=self.broker,
+            resolver=self.resolver,
+            scheduler=self.scheduler,
+            journal=self.journal,
+            events=self.events,
+            local=LocalAddresses(self.reactor.seconds),
+        )
+        _say_what_is_on(self.settings, self.path)
+        self.broker.consume(self.settings.queues.outbox, self.deliveries, self.settings.queues.window)
+        IService(self.broker).startService()
+        self.broker.ready().addCallbacks(self._ready, self._not_ready)
+        self._on_hangup()
+        if self.settings.manhole:
+            self._open_manhole(self.settings.manhole)
+
+    def _ready(self, _: None) -> None:
+        _log.info("taking jobs from {outbox}", outbox=self.settings.queues.outbox)
+
+    def _not_ready(self, failure: Any) -> None:
+        if failure.check(BrokerRefused):
+            self._refuse(str(failure.value))
+        else:
+            _log.failure("the broker could not be started", failure)
+            self._refuse("the broker could not be started")
+
+    def _refuse(self, why: str) -> None:
+        """There is nothing to be done without a person: say why, and end with status 1."""
+        _log.critical("cannot run: {why}", why=why)
+        print(f"mailerq: cannot run: {why}", file=sys.stderr)
+        self.reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        self.reactor.callWhenRunning(self.reactor.stop)
+
+    def stopService(self) -> Deferred[None]:
+        """Drain, then close."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self.deliveries is not None:
+            _log.info("stopping: finishing what is on the wire")
+            await self.deliveries.stop()
+        await _maybe(IService(self.broker).stopService())
+        await _maybe(super().stopService())
+        self.log.close()
+
+    def _on_hangup(self) -> None:
+        def hung_up(number: int, frame: Any) -> None:
+            self.reactor.callFromThread(self.reload)
+
+        try:
+            signal.signal(signal.SIGHUP, hung_up)
+        except ValueError:  # not in the main thread: nobody can hang up on us
+            _log.debug("no SIGHUP in this thread")
+
+    def reload(self) -> None:
+        """Read the configuration again; what is wrong with it is said, and nothing changes then."""
+        try:
+            settings = load(self.path)
+        except (SettingsError, OSError) as error:
+            _log.error("not reloaded, the configuration cannot be used:\n{errors}", errors=str(error))
+            return
+        fixed = [key for key in FIXED_AT_START if getattr(settings, key) != getattr(self.settings, key)]
+        kept = {key: getattr(self.settings, key) for key in FIXED_AT_START}
+        self.settings = attrs.evolve(settings, **kept)
+        self.scheduler.reload(self.settings)
+        if self.deliveries is not None:
+            self.deliveries.reload(self.settings)
+        self.resolver.clear()
+        self.log.reopen()
+        _log.info("reloaded{but}", but=f"; needs a restart: {', '.join(fixed)}" if fixed else "")
+
+    def _open_manhole(self, path: str) -> None:
+        from mailerq.admin.manhole import manhole_service
+
+        assert self.deliveries is not None
+        names = {
+            "engine": self,
+            "settings": self.settings,
+            "broker": self.broker,
+            "deliveries": self.deliveries,
+            "mails": self.deliveries.in_hand,
+            "scheduler": self.scheduler,
+            "sites": self.scheduler.sites,
+            "hosts": self.scheduler.hosts,
+            "resolver": self.resolver,
+            "journal": self.journal,
+            "events": self.events,
+        }
+        manhole_service(self.reactor, path, names).setServiceParent(self)
+
+
+def _say_what_is_on(settings: Settings, path: str | None) -> None:
+    broker = settings.broker
+    where = broker.path if broker.kind == "sqlite" else ", ".join(without_password(one) for one in broker.addresses)
+    _log.info(
+        "mailerq {version}, configuration {path}, queues in {kind} {where}",
+        version=__version__,
+        path=path or "(defaults)",
+        kind=broker.kind,
+        where=where,
+    )
+    if settings.queues.invalid is None:
+        _log.warn("queues.invalid is off: what is no job is logged and dropped")
+
+
+async def _maybe(result: Any) -> None:
+    if isinstance(result, Deferred | Coroutine):
+        await result
