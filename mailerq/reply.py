@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[ \t]+|$)")
+_ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:[ \t]+|$)")
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -32,6 +32,8 @@ def parse_reply(code: int, lines: Sequence[bytes]) -> Reply:
         if found and int(text[0]) == code // 100:
             status = status or found[1]
             text = text[found.end() :].strip()
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() else " " for c in text).strip()
         if text:
-            texts.append(text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text).strip())
+            texts.append(text)
     return Reply(code, status, " ".join(texts))

@@ -1,0 +1,113 @@
+"""A mail, made ready for one host: the command lines and the message, or the reason why this host cannot get it.
+
+RFC 5321 (addresses), 1870 (SIZE), 6152 (8BITMIME), 6531 (SMTPUTF8). Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import idna
+
+from mailerq.attempt import Outcome, State, Type
+from mailerq.smtp import wire
+from mailerq.smtp.downgrade import header_end, seven_bit
+from mailerq.smtp.extensions import Extensions
+from mailerq.smtp.tracker import Talk
+
+# What may stand between the angle brackets without a quoted local part, and with one. Never a control character: an
+# address must not be able to be a second command.
+_PLAIN = re.compile(r'[^\x00-\x20\x7f-\x9f<>"\\]*')
+_QUOTED = re.compile(r'"(?:[^\x00-\x1f\x7f-\x9f"\\]|\\[\x20-\x7e])*"@[^\x00-\x20\x7f-\x9f<>"\\]+')
+
+
+class _Unsendable(Exception):
+    """Code, status, text."""
+
+
+def prepare(mail: Any, extensions: Extensions) -> Talk:
+    """The talk about ``mail`` with a host that offers ``extensions``. Never raises: what cannot be sent has a
+    ``refusal`` (type ``error``, a 5xx code of our own) and must not be written."""
+    body: bytes = mail.body
+    try:
+        sender, recipient, utf8 = _addresses(mail, extensions)
+        parameters = b""
+        if not body.isascii():
+            body, parameters = _eight_bit(body, extensions, utf8)
+        elif utf8:
+            parameters = b" BODY=8BITMIME SMTPUTF8" if extensions.eightbit else b" SMTPUTF8"
+        size = wire.size(body)
+        if extensions.size is not None:
+            if 0 < extensions.size < size:
+                raise _Unsendable(
+                    552, "5.3.4", f"the message has {size} bytes, and the host takes no more than {extensions.size}"
+                )
+            parameters += b" SIZE=%d" % size
+    except _Unsendable as problem:
+        talk = Talk(mail, b"", b"", b"", 0)
+        code, status, text = problem.args
+        talk.refusal = Outcome(Type.ERROR, State.MAIL, code, status, f"not sent: {text}")
+        return talk
+    return Talk(mail, b"MAIL FROM:<%b>%b\r\n" % (sender, parameters), b"RCPT TO:<%b>\r\n" % recipient, body, size)
+
+
+def _addresses(mail: Any, extensions: Extensions) -> tuple[bytes, bytes, bool]:
+    """The two addresses as they are sent, and whether SMTPUTF8 is needed for them."""
+    if (sender := _ascii_address(mail.sender)) is None:
+        sender = _address(mail.sender, "sender", "5.1.7")
+    if (recipient := _ascii_address(mail.recipient)) is None:
+        recipient = _address(mail.recipient, "recipient", "5.1.3")
+    if not recipient:
+        raise _Unsendable(501, "5.1.3", "the recipient is empty")
+    utf8 = not (sender.isascii() and recipient.isascii())
+    if utf8 and not extensions.smtputf8:
+        raise _Unsendable(550, "5.6.7", "the address is not ASCII, and the host does not offer SMTPUTF8")
+    return sender, recipient, utf8
+
+
+def _ascii_address(text: str) -> bytes | None:
+    """The usual address; None for one that needs a closer look."""
+    return text.encode() if text.isascii() and _PLAIN.fullmatch(text) else None
+
+
+def _address(text: str, what: str, status: str) -> bytes:
+    """A domain that is not ASCII becomes an A-label, unless the local part needs SMTPUTF8 anyway."""
+    try:
+        if not (_PLAIN.fullmatch(text) or _QUOTED.fullmatch(text)):
+            raise ValueError("it has characters that no address has")
+        local, at, domain = text.rpartition("@")
+        if local.isascii() and not domain.isascii():
+            return local.encode() + at.encode() + a_label(domain).encode()
+        return text.encode()
+    except ValueError as error:  # idna's errors and those of encode() are ValueErrors
+        shown = text.encode("ascii", "backslashreplace").decode()[:200]
+        raise _Unsendable(501, status, f"the {what} {shown!r} is no address: {error}") from None
+
+
+@lru_cache(maxsize=4096)
+def a_label(domain: str) -> str:
+    """A domain as it stands in the DNS (IDNA 2008, RFC 5891, with the mapping of UTS 46). Raises ValueError."""
+    return idna.encode(domain, uts46=True).decode("ascii").lower()
+
+
+def _eight_bit(body: bytes, extensions: Extensions, utf8: bool) -> tuple[bytes, bytes]:
+    """The body as this host may get it, and the parameters that say so.
+
+    Headers that are not ASCII need SMTPUTF8; a host without it gets them encoded. A body that is not ASCII needs
+    8BITMIME; a host without it gets its parts encoded. Where that would break a signature, headers go as they are to
+    a host that takes 8 bits, and everything else is not sent.
+    """
+    headers = not body[: header_end(body)].isascii()
+    utf8 = utf8 or (headers and extensions.smtputf8)
+    if extensions.eightbit:
+        if headers and not utf8:
+            body = seven_bit(body, headers_only=True) or body
+        return body, b" BODY=8BITMIME SMTPUTF8" if utf8 else b"" if body.isascii() else b" BODY=8BITMIME"
+    converted = seven_bit(body)
+    if converted is None:
+        raise _Unsendable(
+            554, "5.6.3", "conversion required but not possible: the host takes 7 bits, and the message is signed"
+        )
+    return converted, b" SMTPUTF8" if utf8 else b""

@@ -1,0 +1,108 @@
+"""Bytes as SMTP wants them: line ends, dot-stuffing, commands (RFC 5321 sections 2.3.8 and 4.5.2).
+
+Never reads a reply and never decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+CRLF = b"\r\n"
+END = b".\r\n"
+"""What ends a message, its last line being complete."""
+DATA = b"DATA\r\n"
+RSET = b"RSET\r\n"
+QUIT = b"QUIT\r\n"
+STARTTLS = b"STARTTLS\r\n"
+SLICE = 65536
+"""Bytes of a message that are stuffed at a time where it is written in slices."""
+
+
+def ehlo(name: str) -> bytes:
+    """The EHLO command; what is no printable ASCII in ``name`` is dropped, so that it can never be two commands."""
+    return b"EHLO " + _token(name) + CRLF
+
+
+def helo(name: str) -> bytes:
+    """The HELO command, with the same care as ``ehlo``."""
+    return b"HELO " + _token(name) + CRLF
+
+
+def _token(name: str) -> bytes:
+    return bytes(c for c in name.encode("ascii", "ignore") if 32 < c < 127) or b"localhost"
+
+
+def normal(body: bytes) -> bytes:
+    """``body`` with CRLF where it has CR, LF or CRLF, and at its end; the same object where nothing is to be done.
+
+    A lone CR is a line end too: left as it is, some hosts would take it for one and others not, and the end of the
+    message could be seen in two places.
+    """
+    text = _line_ends(body)
+    return text if text.endswith(CRLF) or not text else text + CRLF
+
+
+def _line_ends(body: bytes) -> bytes:
+    pairs = body.count(CRLF)
+    if body.count(b"\n") == pairs and body.count(b"\r") == pairs:
+        return body
+    if pairs:
+        body = body.replace(CRLF, b"\n")
+    if b"\r" in body:
+        body = body.replace(b"\r", b"\n")
+    return body.replace(b"\n", CRLF)
+
+
+def size(body: bytes) -> int:
+    """How many bytes ``normal(body)`` has, without making it: what SIZE counts (RFC 1870 section 3)."""
+    if not body:
+        return 0
+    pairs = body.count(CRLF)
+    alone = body.count(b"\n") + body.count(b"\r") - 2 * pairs
+    return len(body) + alone + (0 if body.endswith((b"\r", b"\n")) else 2)
+
+
+def stuff(body: bytes) -> bytes:
+    """``body`` with CRLF line ends, a CRLF at its end, and each line that starts with a dot given one more.
+
+    ``END`` behind it ends the message; no bytes of ``body`` can.
+    """
+    text = normal(body)
+    if b"\r\n." in text:
+        text = text.replace(b"\r\n.", b"\r\n..")
+    return b"." + text if text.startswith(b".") else text
+
+
+class Stuffer:
+    """``stuff`` for a body that comes in pieces cut anywhere, within a line end too."""
+
+    def __init__(self) -> None:
+        self._at_start = True
+        self._after_cr = False
+
+    def feed(self, piece: bytes) -> bytes:
+        """The bytes to write for ``piece``."""
+        if self._after_cr and piece.startswith(b"\n"):
+            piece = piece[1:]  # its CR was written as CRLF already
+            self._after_cr = False
+        if not piece:
+            return b""
+        self._after_cr = piece.endswith(b"\r")
+        text = _line_ends(piece)
+        stuffed = text.replace(b"\r\n.", b"\r\n..")
+        if self._at_start and text.startswith(b"."):
+            stuffed = b"." + stuffed
+        self._at_start = text.endswith(CRLF)
+        return stuffed
+
+    def end(self) -> bytes:
+        """What completes the last line, if it is not complete."""
+        return b"" if self._at_start else CRLF
+
+
+def slices(body: bytes, length: int = SLICE) -> Iterator[bytes]:
+    """``stuff(body)`` in pieces made one at a time, for a message too large to be copied whole."""
+    stuffer = Stuffer()
+    for start in range(0, len(body), length):
+        yield stuffer.feed(body[start : start + length])
+    yield stuffer.end()
