@@ -1,0 +1,484 @@
+"""RabbitMQ as a broker: ``IBroker`` over AMQP 0-9-1.
+
+One connection, one main channel for taking, publishing and settling; declarations and questions go over channels of
+their own, because the broker closes the channel of a question it does not like. When the connection is lost all that
+is in hand is stale and comes again over the next one; connecting goes on for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet._sslverify import IOpenSSLTrustRoot
+from twisted.internet.defer import Deferred, FirstError, TimeoutError, fail, gatherResults, succeed
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.ssl import optionsForClientTLS, platformTrust
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailerq.interfaces import BrokerRefused, IBroker, ITaken, ITaker, Publication, QueueState
+from mailerq.queues.amqp_link import MAIN, Link, LinkFactory, LinkLost, Refusal
+from mailerq.queues.amqp_queues import AmqpQueues, NotAsWished
+from mailerq.queues.amqp_session import AmqpTaken, Batch, Session, call
+from mailerq.queues.amqp_url import AmqpAddress, parse_address
+
+CONNECT_DEADLINE = 10.0  # TCP, for each address of the host
+LOGIN_DEADLINE = 20.0  # TCP and TLS and login, all together
+SETUP_DEADLINE = 120.0  # the declarations
+QUIT_DEADLINE = 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 20.0  # between two rounds through the addresses
+STEADY = 10.0  # seconds after which a connection counts as good
+CONSUMER_PAUSE = 5.0  # before a queue that cannot be consumed is tried again
+GET_AT_ONCE = 100
+CONSUMER = "mailerq"
+
+log = Logger()
+
+
+@implementer(IOpenSSLTrustRoot)
+class _Trust:
+    """The platform's CAs and those in a file."""
+
+    def __init__(self, ca: str) -> None:
+        self._ca = ca
+
+    def _addCACertsToContext(self, context: Any) -> None:
+        platformTrust()._addCACertsToContext(context)
+        context.load_verify_locations(self._ca)
+
+
+def endpoint_for(reactor: Any, address: AmqpAddress, ca: str | None) -> Any:
+    """The endpoint of an address; with TLS the host name is verified. BrokerRefused for a CA file that is none."""
+    endpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=CONNECT_DEADLINE)
+    if not address.tls:
+        return endpoint
+    try:
+        options = optionsForClientTLS(address.host, _Trust(ca) if ca else None)
+    except Exception as problem:
+        raise BrokerRefused(
+            f"the CA file {ca} (broker.ca) cannot be used: {problem or type(problem).__name__}"
+        ) from None
+    return wrapClientTLS(options, endpoint)
+
+
+@implementer(IBroker)
+class AmqpBroker(Service):
+    """``settings`` has ``broker`` (addresses, ca, heartbeat) and ``queues``; ``random`` spreads the reconnections.
+
+    ``endpoint`` makes the endpoint of an address; tests give another.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Any,
+        random: Random,
+        endpoint: Callable[[Any, AmqpAddress, str | None], Any] = endpoint_for,
+    ) -> None:
+        self.connected = False
+        self._reactor = reactor
+        self._settings = settings
+        self._random = random
+        self._endpoint = endpoint
+        self._addresses: list[AmqpAddress] = []
+        self._queues = AmqpQueues(settings.queues)
+        self._session: Session | None = None
+        self._opening: Link | None = None
+        self._waiting: list[Deferred[None]] = []  # of ready()
+        self._refused: BrokerRefused | None = None
+        self._worked = False  # once it did: nothing is refused any more
+        self._failures = 0
+        self._turn = 0  # whose turn it is among the addresses
+        self._since = 0.0
+        self._timer: Any = None
+        self._steps: Deferred[None] | None = None  # connecting, under way
+        self._told = False  # the outage is logged
+        self._consumed: tuple[str, ITaker, int] | None = None
+        self._paused = False
+        self._aligning = False
+        self._consumer_timer: Any = None
+        self._drains: list[Deferred[None]] = []
+
+    # -- the service
+
+    def startService(self) -> None:
+        """Connect, and go on trying."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._refused = None
+        try:
+            self._addresses = [parse_address(url) for url in self._settings.broker.addresses]
+            if not self._addresses:
+                raise ValueError("no address of a broker is configured")
+        except ValueError as problem:
+            self._refuse(BrokerRefused(f"broker: {problem}"))
+            return
+        self._connect()
+
+    def stopService(self) -> Deferred[None]:
+        """Close the connection in order; what is in hand goes back to the queue."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        for timer in (self._timer, self._consumer_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._timer = self._consumer_timer = None
+        for waiting in self._take_waiting():
+            waiting.errback(BrokerRefused("the broker was stopped"))
+        link, self._opening = self._opening, None
+        if self._steps is not None:
+            self._steps.cancel()
+        session = self._session
+        if session is None:
+            return succeed(None) if link is None else Deferred.fromCoroutine(link.quit(0))
+        session.link.flush()
+        quit = Deferred.fromCoroutine(session.link.quit(QUIT_DEADLINE))
+        self._forget(session)
+        return quit
+
+    def ready(self) -> Deferred[None]:
+        """Fires once the broker can be used; fails with BrokerRefused."""
+        if self._refused is not None:
+            return fail(self._refused)
+        if self.connected:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred(self._forget_waiting)
+        self._waiting.append(waiting)
+        return waiting
+
+    def _forget_waiting(self, waiting: Deferred[None]) -> None:
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+
+    def _take_waiting(self) -> list[Deferred[None]]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    # -- connecting
+
+    def _connect(self) -> None:
+        """Try the next address."""
+        self._timer = None
+        address = self._addresses[self._turn % len(self._addresses)]
+        self._steps = Deferred.fromCoroutine(self._open(address))
+        self._steps.addErrback(self._failed, address)
+
+    async def _open(self, address: AmqpAddress) -> None:
+        session = Session(self._reactor, self._settings.queues, self)
+        endpoint = self._endpoint(self._reactor, address, self._settings.broker.ca)
+        heartbeat = self._settings.broker.heartbeat
+        factory = LinkFactory(lambda: Link(self._reactor, heartbeat, session))
+        link: Link = await endpoint.connect(factory).addTimeout(LOGIN_DEADLINE, self._reactor)
+        session.link = self._opening = link
+        try:
+            login = Deferred.fromCoroutine(link.login(address.user, address.password, address.vhost))
+            await login.addTimeout(LOGIN_DEADLINE, self._reactor)
+            setup = Deferred.fromCoroutine(self._set_up(session))
+            await setup.addTimeout(SETUP_DEADLINE, self._reactor)
+        except BaseException:
+            link.abort("it could not be used")
+            raise
+        finally:
+            self._opening = None
+        if link.closed:
+            raise LinkLost("the connection was closed")
+        self._usable(session, address)
+
+    async def _set_up(self, session: Session) -> None:
+        """Declare the configured queues."""
+        for name in self._queues.configured:
+            try:
+                await self._queues.declare(session.link, name)
+            except NotAsWished as difference:
+                text = f"the queue {name!r} cannot be declared: {difference}"
+                if not self._worked:
+                    raise BrokerRefused(
+                        f"{text}. Where it exists with other arguments, delete it, make queues.type, durable and"
+                        " max-priority fit, or set queues.declare: false to use it as it is"
+                    ) from None
+                log.error("{text}; it is used as it is", text=text)
+            session.declared.add(name)
+
+    def _usable(self, session: Session, address: AmqpAddress) -> None:
+        self._session = session
+        self._steps = None
+        self.connected = self._worked = True
+        self._since = self._reactor.seconds()
+        log.info("the broker {address} is {there}", address=str(address), there="back" if self._told else "there")
+        self._told = False
+        self._align()
+        for waiting in self._take_waiting():
+            waiting.callback(None)
+
+    def _failed(self, failure: Any, address: AmqpAddress) -> None:
+        """This address is of no use now: the next one, or the same later."""
+        self._steps = None
+        if not self.running:
+            return
+        problem = failure.value
+        if not self._worked:
+            if isinstance(problem, Refusal):
+                problem = _as_refused(problem, address)
+            if isinstance(problem, BrokerRefused):
+                self._refuse(problem)
+                return
+        self._tell(address, failure)
+        self._turn += 1
+        self._again(self._failures + 1)
+
+    def _again(self, failures: int) -> None:
+        """Connect later; at once where another address of the round is left."""
+        self._failures = failures
+        rounds, place = divmod(failures, len(self._addresses))
+        pause = 0.0
+        if not place:
+            pause = min(FIRST_PAUSE * 1.7 ** min(rounds, 30), LONGEST_PAUSE) * (0.5 + self._random.random())
+        self._timer = self._reactor.callLater(pause, self._connect)
+
+    def _tell(self, address: AmqpAddress, failure: Any) -> None:
+        """Once an outage."""
+        if not self._told:
+            self._told = True
+            log.error(
+                "the broker {address} cannot be used: {why}; trying on",
+                address=str(address),
+                why=_reason(failure.value),
+            )
+
+    def _refuse(self, problem: BrokerRefused) -> None:
+        self._refused = problem
+        for waiting in self._take_waiting():
+            waiting.errback(problem)
+
+    # -- what a session tells (SessionOwner)
+
+    def taken(self, taken: AmqpTaken) -> None:
+        """A delivery, for the taker."""
+        if self._consumed is None:
+            taken.give_back()
+            return
+        try:
+            self._consumed[1].taken(taken)
+        except Exception:
+            log.failure("the taker failed; the message comes again after the next reconnection")
+
+    def declare(self, session: Session, queue: str) -> None:
+        """A queue that was not seen yet."""
+        Deferred.fromCoroutine(self._declare(session, queue)).addErrback(self._undeclared, session, queue)
+
+    async def _declare(self, session: Session, queue: str) -> None:
+        try:
+            await self._queues.declare(session.link, queue)
+        except NotAsWished as difference:
+            log.info("the queue {queue!r} is used as it is: {why}", queue=queue, why=str(difference))
+        session.declared_now(queue)
+
+    def _undeclared(self, failure: Any, session: Session, queue: str) -> None:
+        problem = failure.value
+        if not session.ended:
+            never = isinstance(problem, ValueError)
+            session.undeclarable(queue, f"the queue {queue[:80]!r} cannot be declared: {problem}", never=never)
+
+    def emptied(self) -> None:
+        """Nothing is under way."""
+        if self._drains and self._session is not None:
+            self._session.link.flush_soon()
+            drains, self._drains = self._drains, []
+            for drain in drains:
+                self._reactor.callLater(0, _fire, drain)
+
+    def queue_gone(self, session: Session) -> None:
+        """Declare and consume again."""
+        if session is self._session and self._consumed is not None:
+            log.warn("the queue {queue!r} was deleted", queue=self._consumed[0])
+            session.declared.discard(self._consumed[0])
+            self._align()
+
+    def blocked(self, session: Session, reason: str | None) -> None:
+        """Take nothing while the results could not be published."""
+        if reason is None:
+            log.info("the broker takes publications again")
+            if not self._paused:
+                session.release()
+        else:
+            log.warn("the broker takes no publications: {reason}; no jobs are taken", reason=reason)
+            if session.aside is None:
+                session.put_aside()
+
+    def lost(self, session: Session, reason: str) -> None:
+        """The link has ended: everything is stale, and we connect again."""
+        if session is not self._session:
+            return
+        if not self._told:
+            self._told = True
+            log.error("the broker was lost: {reason}; connecting again", reason=reason)
+        self._forget(session, reason)
+        if self.running:
+            steady = self._reactor.seconds() - self._since > STEADY
+            self._again(0 if steady else self._failures + len(self._addresses))
+
+    def _forget(self, session: Session, reason: str | None = None) -> None:
+        """Nothing of this session counts any more."""
+        self._session = None
+        self.connected = False
+        session.consuming = False
+        told: list[AmqpTaken | Batch] = session.end()
+        if reason is not None and self._consumed is not None:
+            try:
+                self._consumed[1].lost(reason)
+            except Exception:
+                log.failure("the taker failed")
+        for one in told:
+            one.lost()
+        drains, self._drains = self._drains, []
+        for drain in drains:
+            _fire(drain)
+
+    # -- taking
+
+    def consume(self, queue: str, taker: ITaker, window: int) -> None:
+        """Take from ``queue`` now and after each reconnection."""
+        self._consumed = (queue, taker, min(max(window, 1), 65535))
+        self._align()
+
+    def pause(self) -> None:
+        """Cancel the consumer. What is still on its way to us goes back."""
+        self._paused = True
+        if self._session is not None:
+            self._session.put_aside()
+            self._align()
+
+    def resume(self) -> None:
+        """Consume again."""
+        self._paused = False
+        self._align()
+
+    def _align(self) -> None:
+        """Make the consumer what it is to be."""
+        if self._session is None or self._aligning:
+            return
+        self._aligning = True
+        Deferred.fromCoroutine(self._aligned(self._session)).addErrback(self._misaligned, self._session)
+
+    async def _aligned(self, session: Session) -> None:
+        try:
+            while not session.ended and self._consumed is not None:
+                if session.consuming != self._paused:
+                    break
+                if self._paused:
+                    await session.link.channels[MAIN].basic_cancel(consumer_tag=CONSUMER)
+                    session.consuming = False
+                    session.give_back_aside()
+                else:
+                    await self._start_consumer(session, self._consumed[0], self._consumed[2])
+        finally:
+            self._aligning = False
+        if session.consuming and not session.link.is_blocked and session.aside is not None:
+            session.release()
+
+    async def _start_consumer(self, session: Session, queue: str, window: int) -> None:
+        if queue not in session.declared:
+            try:
+                await self._queues.declare(session.link, queue)
+            except NotAsWished as difference:
+                log.info("the queue {queue!r} is used as it is: {why}", queue=queue, why=str(difference))
+            if not await self._queues.exists(session.link, queue):
+                raise LinkLost(f"the queue {queue!r} does not exist")
+            session.declared.add(queue)
+        main = session.link.channels[MAIN]
+        await main.basic_qos(prefetch_count=window)
+        session.consuming = True  # a basic.cancel may come right behind the answer
+        await main.basic_consume(queue=queue, consumer_tag=CONSUMER)
+
+    def _misaligned(self, failure: Any, session: Session) -> None:
+        """The queue cannot be consumed now: later. (A lost link is told elsewhere.)"""
+        if session.ended or self._consumed is None:
+            self._align()
+            return
+        log.error(
+            "the queue {queue!r} cannot be consumed: {why}; trying on",
+            queue=self._consumed[0],
+            why=_reason(failure.value),
+        )
+        if self._consumer_timer is None or not self._consumer_timer.active():
+            self._consumer_timer = self._reactor.callLater(CONSUMER_PAUSE, self._align)
+
+    def get(self, queue: str, count: int) -> Deferred[list[ITaken]]:
+        """basic.get, many at once."""
+        if self._session is None:
+            return fail(LinkLost("the broker is not connected"))
+        return Deferred.fromCoroutine(self._get(self._session, queue, count))
+
+    async def _get(self, session: Session, queue: str, count: int) -> list[ITaken]:
+        found: list[ITaken] = []
+        if not await self._queues.exists(session.link, queue):
+            return found
+        main = session.link.channels[MAIN]
+        while len(found) < count:
+            asked = min(count - len(found), GET_AT_ONCE)
+            try:
+                answers = await gatherResults([main.basic_get(queue=queue) for _ in range(asked)], consumeErrors=True)
+            except FirstError as error:
+                raise _problem(error.subFailure) from None
+            full = [answer for answer in answers if answer.content is not None]
+            for answer in full:
+                taken = session.keep(answer.delivery_tag, answer.redelivered, *answer.content)
+                if taken is not None:
+                    found.append(taken)
+            if len(full) < asked:
+                break
+        return found
+
+    # -- the rest
+
+    def publish(self, publications: Sequence[Publication], done: Callable[[bool], None]) -> None:
+        """Publish and await the confirms."""
+        if self._session is None:
+            self._reactor.callLater(0, call, done, False)
+        else:
+            self._session.publish(publications, done)
+
+    def states(self, queues: Sequence[str]) -> Deferred[list[QueueState]]:
+        """What lies in each queue."""
+        if self._session is None:
+            return fail(LinkLost("the broker is not connected"))
+        return Deferred.fromCoroutine(self._states(self._session.link, queues))
+
+    async def _states(self, link: Link, queues: Sequence[str]) -> list[QueueState]:
+        states = [await self._queues.state(link, name) for name in queues]
+        return [state for state in states if state is not None]
+
+    def drain(self) -> Deferred[None]:
+        """Take nothing more, and wait for the confirms of what is under way."""
+        self.pause()
+        if self._session is None or not self._session.under_way:
+            return succeed(None)
+        drain: Deferred[None] = Deferred()
+        self._drains.append(drain)
+        return drain
+
+
+def _fire(drain: Deferred[None]) -> None:
+    if not drain.called:
+        drain.callback(None)
+
+
+def _as_refused(refusal: Refusal, address: AmqpAddress) -> Exception:
+    """What is in vain to try again. A limit of connections is not."""
+    if refusal.code == 403:
+        return BrokerRefused(f"the broker {address} refuses the user or the password: {refusal.text}")
+    if refusal.code == 530 and "limit" not in refusal.text:
+        return BrokerRefused(f"the broker {address} refuses the vhost {address.vhost!r}: {refusal.text}")
+    return refusal
+
+
+def _problem(failure: Any) -> BaseException:
+    problem: BaseException = failure.value
+    return problem
+
+
+def _reason(problem: BaseException) -> str:
+    if isinstance(problem, TimeoutError):
+        return "it did not answer in time"
+    return str(problem) or type(problem).__name__

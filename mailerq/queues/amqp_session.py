@@ -1,0 +1,578 @@
+"""What is under way over one connection: deliveries in hand, publications without a confirm, settlements.
+
+The hot path. It lives as long as its link; what was under way when the link ends comes again over the next one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailerq.interfaces import ITaken, Publication
+from mailerq.queues import codec, delays
+from mailerq.queues.amqp_link import MAIN, Link, LinkUser
+
+Done = Callable[[bool], None]
+
+LARGE = 256 << 20
+"""Bytes. RabbitMQ itself refuses more than 128 MB by default. What is larger all the same is given to the taker, and
+logged: to leave it in the queue would help nobody."""
+
+_AGAIN_MOST = 30.0  # seconds between two tries of a publication that the broker does not take
+_KEEP_ENCODED = 4096  # queue names of which the frame is kept
+
+log = Logger()
+
+
+class Owner(Protocol):
+    """On whose behalf something is published."""
+
+    left: int
+    """How many publications are not confirmed."""
+
+    def over(self) -> None:
+        """All are."""
+
+    def unrouted(self) -> bool:
+        """There is no such queue, and we may not make it: whether to try again."""
+
+
+class Batch:
+    """Publications that belong to no delivery."""
+
+    __slots__ = ("_done", "_session", "left")
+
+    def __init__(self, session: Session, count: int, done: Done) -> None:
+        self._session = session
+        self.left = count
+        self._done: Done | None = done
+
+    def over(self) -> None:
+        """All are confirmed."""
+        self._session.batches.discard(self)
+        self._end(True)
+
+    def unrouted(self) -> bool:
+        """Whoever published is told, and may publish again."""
+        self._session.batches.discard(self)
+        self._session.under_way -= self._done is not None
+        self.lost()
+        return False
+
+    def lost(self) -> None:
+        """Nobody knows."""
+        done, self._done = self._done, None
+        if done is not None:
+            call(done, False)
+
+    def _end(self, answer: bool) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            self._session.under_way -= 1
+            call(done, answer)
+
+
+@implementer(ITaken)
+class AmqpTaken:
+    """A delivery."""
+
+    __slots__ = ("_done", "_properties", "_session", "_settled", "_tag", "body", "left", "redelivered", "stale")
+
+    def __init__(self, session: Session, tag: int, redelivered: int, properties: bytes, body: bytes) -> None:
+        self._session = session
+        self._tag = tag
+        self._properties = properties
+        self._settled = False
+        self._done: Done | None = None
+        self.left = 0
+        self.body = body
+        self.redelivered = redelivered == 1
+        self.stale = False
+
+    @property
+    def encoding(self) -> str | None:
+        """The content encoding."""
+        return self.properties().get("content_encoding") if self._properties[0] & 0x40 else None
+
+    def properties(self) -> dict[str, Any]:
+        """All properties, decoded now; empty if they cannot be read."""
+        try:
+            return codec.decode_properties(self._properties)
+        except ValueError:
+            return {}
+
+    def settle(self, publications: Sequence[Publication], done: Done | None = None) -> None:
+        """Publish, await the confirms, acknowledge."""
+        if self._settled or self.stale:
+            if done is not None:
+                self._session.reactor.callLater(0, call, done, False)
+            return
+        self._settled = True
+        self._done = done
+        self._session.settle(self, publications)
+
+    def give_back(self) -> None:
+        """basic.reject, to be requeued."""
+        if not self._settled and not self.stale:
+            self._settled = True
+            self._session.give_back(self._tag)
+
+    def over(self) -> None:
+        """All is confirmed: acknowledge."""
+        self._session.acknowledge(self._tag)
+        done, self._done = self._done, None
+        if done is not None:
+            call(done, True)
+
+    def unrouted(self) -> bool:
+        """A job is not lost because a queue is missing: it stays in hand until the queue is there."""
+        return True
+
+    def lost(self) -> None:
+        """The link has ended before it was over."""
+        done, self._done = self._done, None
+        if done is not None:
+            call(done, False)
+
+
+def call(done: Done, answer: bool) -> None:
+    """Tell ``done``; its errors are its own."""
+    try:
+        done(answer)
+    except Exception:
+        log.failure("a callback of the broker failed")
+
+
+class Entry:
+    """A publication on its way to its confirm."""
+
+    __slots__ = ("body", "owner", "properties", "queue", "tries")
+
+    def __init__(self, queue: str, properties: bytes, body: bytes, owner: Owner) -> None:
+        self.queue = queue
+        self.properties = properties
+        self.body = body
+        self.owner = owner
+        self.tries = 0
+
+
+class SessionOwner(Protocol):
+    """Who has the session."""
+
+    def taken(self, taken: AmqpTaken) -> None:
+        """A delivery for the taker."""
+
+    def declare(self, session: Session, queue: str) -> None:
+        """Declare a queue; ``session.declared_now`` or ``session.undeclarable`` has to follow."""
+
+    def emptied(self) -> None:
+        """Nothing is under way any more."""
+
+    def queue_gone(self, session: Session) -> None:
+        """The queue that is consumed was deleted."""
+
+    def blocked(self, session: Session, reason: str | None) -> None:
+        """The broker reads nothing from us; None: again."""
+
+    def lost(self, session: Session, reason: str) -> None:
+        """The link has ended."""
+
+
+class Session(LinkUser):
+    """One link's work. ``aside`` is None while the taker wants deliveries."""
+
+    def __init__(self, reactor: Any, queues: Any, owner: SessionOwner) -> None:
+        self.reactor = reactor
+        self.link: Link = None  # type: ignore[assignment]  # given right after
+        self.batches: set[Batch] = set()
+        self.under_way = 0  # settlements and batches
+        self.declared: set[str] = set()
+        self.aside: deque[AmqpTaken] | None = None  # deliveries that came while nothing is to be taken
+        self.ended = False
+        self.consuming = False
+        self._owner = owner
+        self._may_declare: bool = queues.declare
+        self._outbox: str = queues.outbox
+        self._most: int = queues.max_unconfirmed
+        self._mode = 2 if queues.persistent else 1
+        self._outstanding: dict[int, AmqpTaken] = {}
+        self._acks: list[int] = []
+        self._direct: list[AmqpTaken] = []  # settled, with nothing to publish
+        self._lowest = 1  # no delivery below is outstanding
+        self._last = 0  # the last delivery tag
+        self._sequence = 0
+        self._first = 1  # no publication below is unconfirmed
+        self._unconfirmed: dict[int, Entry] = {}
+        self._returned: set[int] = set()
+        self._backlog: deque[Entry] = deque()
+        self._undeclared: dict[str, list[Entry]] = {}
+        self._later: dict[Entry, Any] = {}  # tried again when the timer fires
+        self._blocked = False
+        self._pressed = False
+        self._open = True  # whether bytes may be written: neither blocked nor pressed
+        self._methods: dict[str, bytes] = {}
+        self._plain: dict[tuple[int | None, str | None], tuple[bytes, bytes]] = {}
+
+    # -- deliveries
+
+    def delivered(self, tag: int, redelivered: int, properties: bytes, body: bytes) -> None:
+        """basic.deliver."""
+        taken = self.keep(tag, redelivered, properties, body)
+        if taken is None:
+            return
+        if self.aside is not None:
+            self.aside.append(taken)
+            return
+        self._owner.taken(taken)
+
+    def keep(self, tag: int, redelivered: int, properties: bytes, body: bytes) -> AmqpTaken | None:
+        """A delivery in hand; None if it is not due yet and goes to the next delay queue."""
+        taken = AmqpTaken(self, tag, redelivered, properties, body)
+        self._outstanding[tag] = taken
+        self._last = tag
+        if len(body) > LARGE:
+            log.warn("a message of {size} bytes was taken", size=len(body))
+        if b"x-due" in properties and self._pass_on(taken):
+            return None
+        return taken
+
+    def _pass_on(self, taken: AmqpTaken) -> bool:
+        """Publish what is due later to its next leg; whether that was done."""
+        properties = taken.properties()
+        headers = properties.get("headers") or {}
+        due = headers.get(delays.DUE_HEADER)
+        if not isinstance(due, int):
+            return False
+        leg = delays.next_leg(self._outbox, due / 1000 - self.reactor.seconds())
+        if leg is None:
+            return False
+        # Without the trace of the way so far, and without what makes the broker copy or refuse it.
+        gone = ("CC", "BCC")
+        properties["headers"] = {
+            name: value
+            for name, value in headers.items()
+            if name not in gone and not name.startswith(("x-death", "x-first-death", "x-last-death"))
+        }
+        properties.pop("user_id", None)
+        properties.pop("expiration", None)
+        try:
+            raw = codec.encode_properties(properties)
+        except ValueError:  # a type that comes but cannot go: what is ours is enough
+            raw = codec.encode_properties({"headers": {delays.DUE_HEADER: due}, "delivery_mode": self._mode})
+        taken._settled = True
+        taken.left = 1
+        self.under_way += 1
+        self._post(Entry(leg, raw, taken.body, taken))
+        return True
+
+    def settle(self, taken: AmqpTaken, publications: Sequence[Publication]) -> None:
+        """Publish all and acknowledge when all are confirmed."""
+        self.under_way += 1
+        if not publications:
+            self._direct.append(taken)
+            self.link.flush_soon()
+            return
+        taken.left = len(publications)
+        for publication in publications:
+            self._publish(publication, taken)
+
+    def give_back(self, tag: int) -> None:
+        """Requeue one delivery."""
+        if self._outstanding.pop(tag, None) is not None:
+            self.link.send(codec.reject_frame(MAIN, tag))
+
+    def give_back_aside(self) -> None:
+        """Requeue what came while nothing was to be taken."""
+        while self.aside:
+            self.aside.popleft().give_back()
+
+    def put_aside(self) -> None:
+        """From now on nothing comes to the taker."""
+        if self.aside is None:
+            self.aside = deque()
+
+    def release(self) -> None:
+        """Give what was put aside to the taker, and all that comes from now on."""
+        aside, self.aside = self.aside, None
+        for taken in aside or ():
+            if not taken.stale:
+                self._owner.taken(taken)
+
+    def acknowledge(self, tag: int) -> None:
+        """The delivery is settled; the frame goes out with this turn's write."""
+        if self._outstanding.pop(tag, None) is not None:
+            self._acks.append(tag)
+            self.link.flush_soon()
+        self.under_way -= 1
+
+    def before_flush(self) -> None:
+        """Write the acknowledgements of this turn: one for all up to the oldest in hand, one each for those above."""
+        if self._direct:
+            direct, self._direct = self._direct, []
+            for taken in direct:
+                taken.over()
+            if not self.under_way:
+                self._owner.emptied()
+        if not self._acks:
+            return
+        acks, self._acks = self._acks, []
+        outstanding, lowest, last = self._outstanding, self._lowest, self._last
+        while lowest <= last and lowest not in outstanding:
+            lowest += 1
+        self._lowest = lowest
+        below = 0
+        for tag in acks:
+            if tag < lowest:
+                below = max(below, tag)
+            else:
+                self.link.send(codec.ack_frame(MAIN, tag, False))
+        if below:
+            self.link.send(codec.ack_frame(MAIN, below, True))
+
+    # -- publications
+
+    def publish(self, publications: Sequence[Publication], done: Done) -> None:
+        """Publish all; ``done`` when all are confirmed."""
+        if not publications:
+            self.reactor.callLater(0, call, done, True)
+            return
+        batch = Batch(self, len(publications), done)
+        self.batches.add(batch)
+        self.under_way += 1
+        for publication in publications:
+            self._publish(publication, batch)
+
+    def _publish(self, publication: Publication, owner: Owner) -> None:
+        queue = publication.queue
+        if publication.due is None:
+            properties = self._properties(publication, publication.headers)
+        else:
+            headers = publication.headers
+            if queue == self._outbox:
+                headers = {**(headers or {}), **delays.due_header(publication)}
+                queue = delays.next_leg(queue, publication.due - self.reactor.seconds()) or queue
+            properties = self._properties(publication, headers)
+        self._post(Entry(queue, properties, publication.body, owner))
+
+    def _properties(self, publication: Publication, headers: Any) -> bytes:
+        """The properties, from two pieces that are kept: in front of the headers and behind them."""
+        key = (publication.priority, publication.encoding)
+        ends = self._plain.get(key)
+        if ends is None:
+            ends = self._ends(*key)
+        front, back = ends
+        flags = 0x9000 | (0x4000 if publication.encoding else 0) | (0x0800 if publication.priority is not None else 0)
+        if headers:
+            flags |= 0x2000
+            front += _headers(headers)
+        if publication.message_id is not None:
+            flags |= 0x0080
+            back += codec.short_string(publication.message_id[:60])
+        return flags.to_bytes(2, "big") + front + back
+
+    def _ends(self, priority: int | None, encoding: str | None) -> tuple[bytes, bytes]:
+        front = codec.short_string("application/json") + (codec.short_string(encoding) if encoding else b"")
+        back = bytes((self._mode,)) + (b"" if priority is None else bytes((min(max(priority, 0), 255),)))
+        if len(self._plain) >= _KEEP_ENCODED:
+            self._plain.clear()
+        ends = self._plain[priority, encoding] = (front, back)
+        return ends
+
+    def _post(self, entry: Entry) -> None:
+        """Write it now, or queue it: behind what waits already, and until its queue is declared."""
+        if self.ended:
+            return  # told with all the rest
+        if self._open and not self._backlog and len(self._unconfirmed) < self._most and entry.queue in self.declared:
+            self._write(entry)
+            return
+        self._backlog.append(entry)
+        self.pump()
+
+    def pump(self) -> None:
+        """Write what waits, as far as it may be written."""
+        while self._backlog and self._open and len(self._unconfirmed) < self._most:
+            entry = self._backlog.popleft()
+            if entry.queue in self.declared:
+                self._write(entry)
+            elif entry.queue in self._undeclared:
+                self._undeclared[entry.queue].append(entry)
+            else:
+                self._undeclared[entry.queue] = [entry]
+                self._owner.declare(self, entry.queue)
+
+    def _write(self, entry: Entry) -> None:
+        method = self._methods.get(entry.queue)
+        if method is None:
+            if len(self._methods) >= _KEEP_ENCODED:
+                self._methods.clear()
+            method = self._methods[entry.queue] = codec.publish_method(MAIN, entry.queue)
+        self._sequence += 1
+        self._unconfirmed[self._sequence] = entry
+        frames = codec.content_frames(MAIN, entry.properties, entry.body, self.link.frame_max)
+        frames[0] = method + frames[0]
+        self.link.send_all(frames, len(entry.body) + 200)
+
+    def declared_now(self, queue: str) -> None:
+        """The queue is there: what waited for it goes out first."""
+        self.declared.add(queue)
+        self._backlog.extendleft(reversed(self._undeclared.pop(queue, [])))
+        self.pump()
+
+    def undeclarable(self, queue: str, why: str, *, never: bool = False) -> None:
+        """The queue cannot be declared. ``never``: its name is none; what was for it is dropped, there is no other
+        place for it."""
+        entries = self._undeclared.pop(queue, [])
+        for entry in entries:
+            if never:
+                log.error("a publication was dropped: {why}", why=why)
+                self._settled(entry)
+            else:
+                self._again(entry, why)
+
+    # -- confirms
+
+    def confirmed(self, tag: int, multiple: int) -> None:
+        """basic.ack."""
+        if not multiple:
+            entry = self._unconfirmed.pop(tag, None)
+            if entry is not None:
+                self._confirm(tag, entry)
+        else:
+            last = tag or self._sequence
+            for number in range(self._first, last + 1):
+                entry = self._unconfirmed.pop(number, None)
+                if entry is not None:
+                    self._confirm(number, entry)
+            self._first = last + 1
+        if self._backlog:
+            self.pump()
+
+    def _confirm(self, number: int, entry: Entry) -> None:
+        if self._returned and number in self._returned:
+            self._returned.discard(number)
+            self._unrouted(entry)
+        else:
+            self._settled(entry)
+
+    def _settled(self, entry: Entry) -> None:
+        owner = entry.owner
+        owner.left -= 1
+        if not owner.left:
+            owner.over()
+            if not self.under_way:
+                self._owner.emptied()
+
+    def refused(self, tag: int, multiple: int) -> None:
+        """basic.nack: the queue is full, or the broker failed inside."""
+        for number in range(self._first if multiple else tag, tag + 1):
+            entry = self._unconfirmed.pop(number, None)
+            if entry is not None:
+                self._returned.discard(number)
+                self._again(entry, "the broker refused it (basic.nack)")
+
+    def returned(self, queue: str, text: str, properties: bytes, body: bytes) -> None:
+        """basic.return, which comes before the confirm of the same publication: remember that it is none.
+
+        A return does not say which publication it means, so it is found by all that it carries; equal ones are
+        interchangeable.
+        """
+        for number, entry in self._unconfirmed.items():
+            if (
+                entry.queue == queue
+                and entry.body == body
+                and number not in self._returned
+                and _message_id(entry.properties) == _message_id(properties)
+            ):
+                self._returned.add(number)
+                return
+        self.link.abort(f"the broker returned a message for {queue!r} that was not sent ({text})")
+
+    def _unrouted(self, entry: Entry) -> None:
+        """There is no such queue (any more)."""
+        self.declared.discard(entry.queue)
+        if not self._may_declare and not entry.owner.unrouted():
+            if not self.under_way:
+                self._owner.emptied()
+            return
+        if entry.tries or not self._may_declare:
+            self._again(entry, f"the queue {entry.queue!r} does not exist")
+            return
+        entry.tries += 1
+        log.warn("the queue {queue!r} is gone: it is declared again", queue=entry.queue)
+        self._post(entry)
+
+    def _again(self, entry: Entry, why: str) -> None:
+        """Try it again, later and later."""
+        entry.tries += 1
+        if entry.tries in (1, 2) or not entry.tries % 20:
+            log.error(
+                "a publication to {queue!r} did not succeed: {why}; it is tried again", queue=entry.queue, why=why
+            )
+        delay = min(0.5 * 2 ** min(entry.tries, 10), _AGAIN_MOST)
+        self._later[entry] = self.reactor.callLater(delay, self._try_again, entry)
+
+    def _try_again(self, entry: Entry) -> None:
+        del self._later[entry]
+        self._post(entry)
+
+    # -- flow
+
+    def blocked(self, reason: str | None) -> None:
+        """The broker reads nothing: write no publication; the rest waits in the transport."""
+        self._blocked = reason is not None
+        self._owner.blocked(self, reason)
+        self._flow()
+
+    def cancelled(self) -> None:
+        """basic.cancel."""
+        self.consuming = False
+        self._owner.queue_gone(self)
+
+    def link_lost(self, reason: str) -> None:
+        """The owner calls ``end``."""
+        self._owner.lost(self, reason)
+
+    def flow(self, free: bool) -> None:
+        """The transport has enough to write, or not."""
+        self._pressed = not free
+        self._flow()
+
+    def _flow(self) -> None:
+        self._open = not (self._blocked or self._pressed)
+        if self._open:
+            self.pump()
+
+    def end(self) -> list[AmqpTaken | Batch]:
+        """The link has ended: all that is in hand is stale. Returns who has to be told ``lost()``."""
+        self.ended = True
+        for timer in self._later.values():
+            timer.cancel()
+        self._later.clear()
+        told: list[AmqpTaken | Batch] = [*self._outstanding.values(), *self.batches]
+        for taken in self._outstanding.values():
+            taken.stale = True
+        for pile in (self._outstanding, self._unconfirmed, self._backlog, self._undeclared, self.batches, self._acks):
+            pile.clear()
+        self._direct.clear()
+        self.aside = None
+        self.under_way = 0
+        return told
+
+
+def _headers(headers: Any) -> bytes:
+    """A table; values that AMQP has no type for become text."""
+    try:
+        return codec.encode_table(headers)
+    except ValueError:
+        return codec.encode_table({str(name)[:60]: str(value) for name, value in headers.items()})
+
+
+def _message_id(properties: bytes) -> Any:
+    try:
+        return codec.decode_properties(properties).get("message_id")
+    except ValueError:
+        return None
