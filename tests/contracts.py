@@ -37,10 +37,10 @@ class Taker:
         return [taken.body for taken in self.jobs]
 
 
-class BrokerContract:
-    """The promises of IBroker and ITaken. A mixin of ``twisted.trial.unittest.TestCase``.
+class BrokerHooks:
+    """What a backend gives, and what its tests use. A mixin of ``twisted.trial.unittest.TestCase``.
 
-    A backend gives the hooks below, and closes in ``tearDown`` what its ``make_broker`` and ``crash`` have made.
+    ``tearDown`` has to close what ``make_broker`` and ``crash`` have made.
     """
 
     outbox = "outbox"
@@ -62,6 +62,10 @@ class BrokerContract:
         """Let that much time pass."""
         raise NotImplementedError
 
+    async def now(self) -> float:
+        """The broker's time, epoch seconds."""
+        raise NotImplementedError
+
     async def until(self, condition: Callable[[], Any]) -> None:
         """Come back when ``condition()`` is true; fail if it does not become so soon."""
         raise NotImplementedError
@@ -80,6 +84,12 @@ class BrokerContract:
         """Start it and wait until it is ready."""
         broker.startService()
         await broker.ready()
+
+    async def stop(self, broker: Any) -> None:
+        """Stop the service and wait for it."""
+        stopped = broker.stopService()
+        if stopped is not None:
+            await stopped
 
     async def put(self, broker: Any, *bodies: bytes, queue: str | None = None, **more: Any) -> None:
         """Publish the bodies on ``queue`` (the outbox) and wait for the confirmation."""
@@ -118,6 +128,10 @@ class BrokerContract:
         """The state of one queue, None where there is none."""
         states: Sequence[QueueState] = await broker.states([queue])
         return states[0] if states else None
+
+
+class BrokerContract(BrokerHooks):
+    """The promises of IBroker and ITaken."""
 
     # -- what it is
 
@@ -318,10 +332,6 @@ class BrokerContract:
         await self.advance(35)
         await self.until(lambda: taker.bodies == [b"later"])
 
-    async def now(self) -> float:
-        """The broker's time, epoch seconds."""
-        raise NotImplementedError
-
     # -- going back
 
     async def test_not_settled_comes_again(self) -> None:
@@ -366,12 +376,6 @@ class BrokerContract:
         broker = await self.crash(broker)
         await self.start(broker)
         assert await self.bodies_in(broker, self.outbox) == [b"1", b"2"]
-
-    async def stop(self, broker: Any) -> None:
-        """Stop the service and wait for it."""
-        stopped = broker.stopService()
-        if stopped is not None:
-            await stopped
 
     async def test_drain(self) -> None:
         """``drain`` fires when what is under way is confirmed; nothing is taken after it."""

@@ -157,7 +157,7 @@ class MemoryBroker(Service):
 
     def startService(self) -> None:
         """The broker can be used from now on."""
-        Service.startService(self)  # type: ignore[no-untyped-call]
+        Service.startService(self)
         self.connected = True
         waiting, self._waiting_for_ready = self._waiting_for_ready, []
         for deferred in waiting:
@@ -166,7 +166,7 @@ class MemoryBroker(Service):
 
     def stopService(self) -> Deferred[None]:
         """What is under way is done first; what is in hand goes back."""
-        Service.stopService(self)  # type: ignore[no-untyped-call]
+        Service.stopService(self)
         self._work()
         for taken in list(self._in_hand.values()):
             taken.give_back()
