@@ -21,6 +21,7 @@ from mailerq.throttle import Pace
 
 PATIENCE = 0.1  # seconds the first in a lane waits before one more connection is opened for its sake
 MESSAGES_A_CONNECTION = 10  # so many mails wait for each connection before one more is opened at once
+GRACE = 2.0  # seconds for which more than ``max-queue`` may wait: a fast site is through with them by then
 LONGEST_PARKING = 600.0  # seconds; nobody knows more than ten minutes ahead how fast a site will be
 
 
@@ -53,8 +54,7 @@ class _Round:
 
 
 class Site:
-    """``parked_to`` is the time up to which turns have been promised to parked mails; ``speed`` what was sent a second,
-    lately."""
+    """``parked_to`` is the time up to which turns have been promised to parked mails."""
 
     def __init__(self, route: Route, rules: Collection[Rule], pools: Mapping[str, Collection[str]]) -> None:
         self.key = route.key
@@ -68,7 +68,8 @@ class Site:
         self.waits_for_room = False
         self._speed_since = 0.0
         self._sent = 0
-        self.speed = 0.0
+        self._speed = 0.0
+        self._over_since: float | None = None
         self._rules = rules
         self._pools = pools
         self._budgets: dict[str | None, Budget] = {}
@@ -112,10 +113,15 @@ class Site:
         """A mail's talk is over, well or badly: the site's speed is measured."""
         self._sent += 1
         passed = now - self._speed_since
-        if passed >= 2.0:
-            self.speed = self._sent / passed if passed < 60.0 else 0.0
+        if passed >= 1.0:
+            self._speed = self._sent / passed
             self._sent = 0
             self._speed_since = now
+
+    def speed_at(self, now: float) -> float:
+        """Mails a second, lately; 0 where nothing was sent for a while."""
+        passed = now - self._speed_since
+        return self._speed if passed < 5.0 else self._sent / passed
 
     def next_mail(self, link: Link, now: float, expired: list[Mail]) -> Mail | None:
         """The mail that a connection may carry now, its use of the limits booked; None: it has to wait, or is done.
@@ -298,16 +304,32 @@ class Site:
         slowest = max(budget.paces(("messages_per_minute",), None), key=lambda found: found[1].interval, default=None)
         if slowest is not None:
             keep = min(keep, int(around.world.hold / slowest[1].interval) + 2)
+        if waiting <= keep:
+            self._over_since = None
+            return
+        if slowest is None and self._will_be_gone_soon(waiting, around):
+            return
         for left in range(waiting, keep, -1):
             lane = max(self.lanes.values(), key=lambda lane: len(lane.waiting))
             until, why = self._turn(left, keep, slowest[1] if slowest else None, around)
             around.moves.append(Park(lane.waiting.pop(), until, why))
 
+    def _will_be_gone_soon(self, waiting: int, around: _Round) -> bool:
+        """Whether what is too much now may stay: the site is fast, or has not had the time to show that it is not."""
+        if self._over_since is None:
+            self._over_since = around.now
+        if around.now - self._over_since < GRACE:
+            around.wakes.append(self._over_since + GRACE)
+            return True
+        speed = self.speed_at(around.now)
+        return speed > 0 and waiting / speed <= around.world.hold
+
     def _turn(self, waiting: int, keep: int, pace: Pace | None, around: _Round) -> tuple[float, str]:
         """When a mail for which there is no place is expected to have its turn, and the limit that made it wait."""
         now, hold = around.now, around.world.hold
         if pace is None:
-            expected = waiting / self.speed if self.speed else 30.0
+            speed = self.speed_at(now)
+            expected = waiting / speed if speed else 30.0
             return now + min(LONGEST_PARKING, max(2 * hold, expected)), "max-queue"
         self.parked_to = max(self.parked_to, pace.next_time(now) + keep * pace.interval) + pace.interval
         return max(now + hold, self.parked_to - hold / 2), "messages-per-minute"
@@ -318,7 +340,7 @@ class Site:
         idle = sum(len(lane.idle) for lane in self.lanes.values())
         return (
             f"<Site {' '.join(self.key)} ({len(self.domains)} domains): {self.waiting()} wait{why}; "
-            f"{len(self.links)} connections, {idle} idle; {self.speed:.1f}/s>"
+            f"{len(self.links)} connections, {idle} idle; {self._speed:.1f}/s>"
         )
 
 
