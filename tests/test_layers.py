@@ -11,7 +11,17 @@ PURE = [
     *("settings", "shapes", "units", "yaml_source", "queues/codec"),
     *("smtp/wire", "smtp/reader", "smtp/tracker", "smtp/downgrade"),
 ]
-IMPURE = ("random", "socket", "threading", "twisted.internet", "asyncio", "subprocess", "select", "ssl", "secrets")
+IMPURE = (
+    "random.",
+    "socket.",
+    "threading.",
+    "twisted.internet.",
+    "asyncio.",
+    "subprocess.",
+    "select.",
+    "ssl.",
+    "secrets.",
+)
 CLOCK = {
     "time",
     "sleep",
@@ -35,7 +45,8 @@ def found(name: str, tree: ast.AST) -> list[str]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = getattr(node, "module", None) or ""
             names = [f"{module}.{alias.name}".strip(".") for alias in node.names]
-            impure += [(node, full) for full in names if any(f"{full}.".startswith(f"{bad}.") for bad in IMPURE)]
+            bad = [full for full in names if full != "random.Random" and f"{full}.".startswith(IMPURE)]
+            impure += [(node, full) for full in bad]
             impure += [
                 (node, full) for full in names if full.startswith(("os.", "time.")) and full.split(".")[1] in CLOCK
             ]
