@@ -43,7 +43,7 @@ class Settler:
     def taken(self, taken: ITaken) -> None:
         """One job."""
         self.number += 1
-        taken.settle([Publication("bench.results", RESULT, message_id="%032x" % self.number)], self.settled)
+        taken.settle([Publication("bench.results", RESULT, message_id=f"{self.number:032x}")], self.settled)
 
     def settled(self, sure: bool) -> None:
         """One less."""

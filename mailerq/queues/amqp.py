@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.application.service import Service
 from twisted.internet._sslverify import IOpenSSLTrustRoot
 from twisted.internet.defer import Deferred, FirstError, TimeoutError, fail, gatherResults, succeed
@@ -55,13 +56,12 @@ def endpoint_for(reactor: Any, address: AmqpAddress, ca: str | None) -> Any:
     endpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=CONNECT_DEADLINE)
     if not address.tls:
         return endpoint
-    try:
-        options = optionsForClientTLS(address.host, _Trust(ca) if ca else None)
-    except Exception as problem:
-        raise BrokerRefused(
-            f"the CA file {ca} (broker.ca) cannot be used: {problem or type(problem).__name__}"
-        ) from None
-    return wrapClientTLS(options, endpoint)
+    if ca:
+        try:  # now: Twisted would read it in the middle of connecting
+            SSL.Context(SSL.TLS_CLIENT_METHOD).load_verify_locations(ca)
+        except SSL.Error as problem:
+            raise BrokerRefused(f"the CA file {ca} (broker.ca) cannot be used: {problem}") from None
+    return wrapClientTLS(optionsForClientTLS(address.host, _Trust(ca) if ca else None), endpoint)
 
 
 @implementer(IBroker)

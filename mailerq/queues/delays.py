@@ -11,6 +11,10 @@ from mailerq.interfaces import Publication
 HOLD = 5.0
 """What is due within so many seconds is not delayed by the broker: who takes it holds it."""
 
+SLACK = 1.0
+"""So much later than asked is still in time; else what is due in ten minutes would miss the leg of ten minutes by the
+milliseconds it takes to get there."""
+
 DUE_HEADER = "x-due"
 """The header that carries the due time, an integer: milliseconds of the epoch."""
 
@@ -23,10 +27,10 @@ def delay_queues(outbox: str) -> dict[str, int]:
 
 
 def next_leg(outbox: str, remaining: float) -> str | None:
-    """The queue with the longest delay that ends in time, or None if the rest is short enough to be held."""
+    """The queue with the longest delay that ends in time (``SLACK`` late at most), or None if the rest is short enough to be held."""
     if remaining > HOLD:
         for seconds, name in _LEGS:
-            if seconds <= remaining:
+            if seconds <= remaining + SLACK:
                 return f"{outbox}.delay.{name}"
     return None
 
