@@ -406,7 +406,7 @@ class Tables(SynchronousTestCase):
             self.fill(*[row("outbox", b"x" * 2000, 1.0)] * 500)
             with self.file.transaction():
                 found = self.file.claim("outbox", owner, 500)
-                self.file.delete([message.id for message in found], owner)
+                self.file.delete([message[0] for message in found], owner)
             sizes.append(self.file._one("PRAGMA page_count"))
         self.assertEqual(sizes[1:], [sizes[1]] * 4)
 
@@ -426,11 +426,21 @@ class Tables(SynchronousTestCase):
             self.assertEqual(len(steps), 1, steps)
             self.assertIn(index, steps[0][3])
 
+    def test_peek(self) -> None:
+        """Peeking shows all that is ready in the order of taking, page by page, and takes nothing."""
+        rows = [row("q", b"%d" % n, float(n // 3), priority=n % 2) for n in range(50)]
+        self.fill(*rows, row("q", b"later", 1.0, due=99.0))
+        peeked = [message[3] for message in self.file.peek("q", 4)]
+        owner = self.file.register(True)
+        with self.file.transaction():
+            self.assertEqual(peeked, [message[3] for message in self.file.claim("q", owner, 99)])
+        self.assertEqual(len(peeked), 50)
+
     def test_batches_of_every_size(self) -> None:
         """However many are inserted at once, all are there and in order."""
         for count in (1, 3, 4, 5, 63, 64, 85, 256, 257, 700):
             self.fill(*[row(f"q{count}", b"%d" % n, 1.0) for n in range(count)])
-            bodies = [message.body for message in self.file.peek(f"q{count}")]
+            bodies = [message[3] for message in self.file.peek(f"q{count}")]
             self.assertEqual(bodies, [b"%d" % n for n in range(count)])
 
     def test_claim_is_bound_by_bytes(self) -> None:
@@ -449,7 +459,7 @@ class Tables(SynchronousTestCase):
         self.assertEqual(list(self.file.peek("results")), [])
         self.file.register(False)
         (message,) = self.file.peek("results")
-        self.assertEqual(message.taken, 2)
+        self.assertEqual(message[1], 2)
 
     def test_oldest(self) -> None:
         """The oldest is found across priorities; what is due counts as ready since then."""

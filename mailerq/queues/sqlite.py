@@ -95,6 +95,7 @@ class SqliteBroker(Service):
         """Open the file, in the thread."""
         Service.startService(self)
         clerk = Clerk(
+            self._path,
             self._open_file,
             self,
             seconds=self._reactor.seconds,
@@ -249,7 +250,7 @@ class SqliteBroker(Service):
         for deferred in awaiting:
             deferred.errback(self._refusal)
         if was_connected:
-            self.log.critical("queue: {why}", why=why)
+            self.log.critical("queue {why}", why=why)
             self._tell_lost(why)
         if self._stopped is not None:
             self._stopped.callback(None)
@@ -268,7 +269,7 @@ class SqliteBroker(Service):
 
     def lost(self, why: str) -> None:
         """The file cannot be used at the moment."""
-        self.log.error("queue {path}: {why}; trying again", path=self._path, why=why)
+        self.log.error("queue {why}; trying again", why=why)
         was_connected, self.connected = self.connected, False
         self._era = object()
         self._arrived.clear()

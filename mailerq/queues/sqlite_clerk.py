@@ -8,11 +8,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, sleep
 from typing import Protocol
 
 from mailerq.interfaces import Publication
-from mailerq.queues.sqlite_file import Claimed, Lying, QueueFile, Row, Unusable, is_passing, row
+from mailerq.queues.sqlite_file import Claimed, Lying, QueueFile, Row, Unusable, is_damage, is_passing, row
 
 POLL = 0.2  # how often another process' writing is looked for, seconds
 LINGER = 0.005  # under load, commits are at least this far apart
@@ -87,6 +87,7 @@ class Clerk:
 
     def __init__(
         self,
+        path: str,
         open_file: Callable[[], QueueFile],
         listener: Listener,
         *,
@@ -95,6 +96,7 @@ class Clerk:
         queues: Sequence[str],
         max_priority: int | None,
     ) -> None:
+        self._path = path
         self._open_file = open_file
         self._listener = listener
         self._seconds = seconds
@@ -146,33 +148,38 @@ class Clerk:
         """Open, serve, and open again after a loss, until stopped or refused."""
         rest = 0.1
         while True:
+            opened = monotonic()
             try:
                 self._open()
-                rest = 0.1
                 self._serve()
                 self._close()
                 self._tell(self._listener.closed)
                 return
-            except Unusable as error:
-                self._close()
-                self._fail_all()
-                self._tell(self._listener.refused, str(error))
-                return
             except Exception as error:
                 self._close()
-                self._tell(self._listener.lost, f"{type(error).__name__}: {error}")
+                in_vain = isinstance(error, Unusable) or is_damage(error)
+                self._tell(self._listener.refused if in_vain else self._listener.lost, self._why(error))
                 self._fail_all()
+                if in_vain:
+                    return
+            rest = 0.1 if monotonic() - opened > 60 else min(rest * 2, LONGEST_REST)
             if self._pause_after_loss(rest):
                 self._tell(self._listener.closed)
                 return
-            rest = min(rest * 2, LONGEST_REST)
+
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, Unusable):
+            return str(error)
+        return f"{self._path}: {'damaged: ' if is_damage(error) else ''}{error or type(error).__name__}"
 
     def _open(self) -> None:
         self.file = self._open_file()
-        self._held, self._bytes, self._more, self._engine, self._owner = {}, 0, True, False, 0
-        self._version, self._rest = -1, 0.0
         with self.file.transaction():
             self.file.declare(self._queues)
+            if self._owner:
+                self.file.dismiss(self._owner)  # lost before
+        self._held, self._bytes, self._more, self._engine, self._owner = {}, 0, True, False, 0
+        self._version, self._rest = -1, 0.0
         self._engage()
         self._tell(self._listener.opened)
 
@@ -255,8 +262,10 @@ class Clerk:
 
     def _linger(self) -> None:
         """Let more come before the next commit."""
-        while not self._stopping and (left := self._committed_at + LINGER - monotonic()) > 0:
-            self._receive(left)
+        left = self._committed_at + LINGER - monotonic()
+        if left > 0:
+            sleep(left)
+            self._receive(0)
 
     def _look_for_others(self) -> None:
         """See whether another process has written."""
@@ -378,17 +387,14 @@ class Clerk:
         return rows
 
     def _row(self, publication: Publication, now: float) -> Row:
-        highest, priority = self._max_priority, 0
+        due, highest, priority, headers = publication.due, self._max_priority, 0, publication.headers
         if highest is not None and publication.priority is not None:
             priority = min(max(publication.priority, 0), highest)
+        if due is None and headers is None:  # most are like this
+            return (publication.queue, priority, now, None, publication.encoding, None, publication.body)
+        encoding = publication.encoding
         return row(
-            publication.queue,
-            publication.body,
-            now,
-            due=publication.due,
-            priority=priority,
-            encoding=publication.encoding,
-            headers=publication.headers,
+            publication.queue, publication.body, now, due=due, priority=priority, encoding=encoding, headers=headers
         )
 
     def _account(self, requests: Sequence[Request], rows: Sequence[Row]) -> None:
@@ -406,9 +412,9 @@ class Clerk:
     def _keep(self, claimed: Sequence[Claimed]) -> None:
         self._claimed_at = monotonic()
         self._more = bool(claimed)
-        for message in claimed:
-            self._held[message.id] = len(message.body)
-            self._bytes += len(message.body)
+        sizes = {number: len(body) for number, _, _, body in claimed}
+        self._held.update(sizes)
+        self._bytes += sum(sizes.values())
 
     def _forget_lost(self) -> None:
         """Answer the requests whose message is not in our hands any more; the others are written next."""

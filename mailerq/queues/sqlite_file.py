@@ -64,13 +64,8 @@ class Unusable(Exception):
     """The file cannot be used, and trying again would be in vain. The text names the file and says why."""
 
 
-class Claimed(NamedTuple):
-    """A message that was claimed or looked at. ``taken`` counts the claims, this one included."""
-
-    id: int
-    taken: int
-    encoding: str | None
-    body: bytes
+# A message that was claimed or looked at: its number, how often it was claimed (this time included), encoding, body.
+Claimed = tuple[int, int, str | None, bytes]
 
 
 class Lying(NamedTuple):
@@ -164,11 +159,13 @@ class QueueFile:
             raise Unusable(f"{self.path}: is the database of another program")
         if version > VERSION:
             raise Unusable(f"{self.path}: was written by a newer mailerq (version {version}, known up to {VERSION})")
+        execute("PRAGMA page_size = 8192")  # fewer pages to log for bodies of a few KB
         (mode,) = execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise Unusable(f"{self.path}: this file system cannot hold the queue (no write-ahead log: {mode})")
         execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
-        execute("PRAGMA wal_autocheckpoint = 4000")
+        execute("PRAGMA wal_autocheckpoint = 2000")
+        execute("PRAGMA secure_delete = OFF")
         execute("PRAGMA journal_size_limit = 67108864")
         execute("PRAGMA cache_size = -16000")
         execute("PRAGMA temp_store = MEMORY")
@@ -274,14 +271,14 @@ class QueueFile:
         """Take up to ``count`` ready messages for ``owner``; no more than make ``most`` bytes, but one at least."""
         found = []
         cursor = self._connection.execute(f"{_SELECT} LIMIT ?", (queue, count))
-        for message in map(Claimed._make, cursor):
+        for message in cursor:
             found.append(message)
-            most -= len(message.body)
+            most -= len(message[3])
             if most <= 0:
                 cursor.close()
                 break
         if found:
-            ids = json.dumps([message.id for message in found])
+            ids = json.dumps([message[0] for message in found])
             set_owner = "UPDATE messages SET owner = ?, taken = taken + 1 WHERE id IN (SELECT value FROM json_each(?))"
             self._connection.execute(set_owner, (owner, ids))
         return found
@@ -315,9 +312,23 @@ class QueueFile:
         statement = "SELECT id FROM messages WHERE id IN (SELECT value FROM json_each(?)) AND owner = ?"
         return {number for (number,) in self._connection.execute(statement, (json.dumps(ids), owner))}
 
-    def peek(self, queue: str) -> Iterator[Claimed]:
-        """What is ready now, in order, without taking it."""
-        return map(Claimed._make, self._connection.execute(_SELECT, (queue,)))
+    def peek(self, queue: str, page: int = 200) -> Iterator[Claimed]:
+        """What is ready now, in order, without taking it. Read in pages, so that no snapshot is held for long."""
+        priority = self._one(f"SELECT max(priority) {_READY}", queue)
+        while priority is not None:
+            last = (-1e300, 0)
+            while True:
+                statement = (
+                    f"SELECT since, id, taken + 1, encoding, body {_READY} AND priority = ? AND (since, id) > (?, ?) "
+                    "ORDER BY since, id LIMIT ?"
+                )
+                found = self._connection.execute(statement, (queue, priority, *last, page)).fetchall()
+                for since, number, taken, encoding, body in found:
+                    last = (since, number)
+                    yield number, taken, encoding, body
+                if len(found) < page:
+                    break
+            priority = self._one(f"SELECT max(priority) {_READY} AND priority < ?", queue, priority)
 
     def next_due(self) -> float | None:
         """When the next waiting message is due, or None."""
