@@ -146,8 +146,8 @@ class IConnectionOwner(Interface):
         if not ``usable``, ``gone`` follows."""
 
     def unsent(connection: Any, mail: Any) -> None:
-        """``mail``, which ``next_mail`` returned, was not tried: the connection ended with the mail before it. It is as
-        if it had never been given."""
+        """``mail``, which was given or which ``next_mail`` returned, was not tried: the connection ended with the mail
+        before it, or was not usable. It is as if it had never been given."""
 
     def gone(connection: Any, outcome: Outcome | None) -> None:
         """The connection is closed. ``outcome`` (type ``idle``) if the peer closed it or spoke while it was idle; None

@@ -147,7 +147,7 @@ class Session(Protocol):
         self.name = ""
         self.login: list[bytes] | None = None
         self.forget()
-        self.extra: list[Any] = []
+        self.dripping_until = 0.0
 
     def forget(self) -> None:
         """No transaction is open."""
@@ -311,7 +311,10 @@ class Session(Protocol):
 
     def send(self, reply: bytes) -> str:
         self.mx.talk += ["S: " + one for one in reply[:500].decode("latin-1").splitlines()]
-        if reply:
+        wait = self.dripping_until - self.mx.clock.seconds()
+        if wait > 0:
+            self.mx.clock.callLater(wait, self.transport.write, reply)
+        elif reply:
             self.transport.write(reply)
         return reply[:1].decode("latin-1")
 
@@ -330,8 +333,11 @@ class Session(Protocol):
         return ""
 
     def drip(self, accepting: bytes) -> str:
+        self.mx.talk.append("S: " + accepting.decode("latin-1").strip() + " (dripping)")
+        wait = max(0.0, self.dripping_until - self.mx.clock.seconds())
         for number, byte in enumerate(accepting):
-            self.mx.clock.callLater(number / 1000, self.transport.write, bytes((byte,)))
+            self.mx.clock.callLater(wait + number / 1000, self.transport.write, bytes((byte,)))
+        self.dripping_until = self.mx.clock.seconds() + wait + len(accepting) / 1000
         return accepting[:1].decode()
 
     def connectionLost(self, reason: Failure) -> None:
@@ -420,7 +426,7 @@ class Net(Clock):
     def _settle(self) -> None:
         moved = True
         while moved:
-            moved = any([link.move() for link in self.links])
+            moved = sum(link.move() for link in self.links) > 0
             self.links = [link for link in self.links if not link.over]
 
 
@@ -504,7 +510,8 @@ class Link:
 
 @implementer(ITransport)
 class End:
-    """The transport of one side. A producer is paused above 64 KiB, as Twisted's sockets do; ``stuck`` carries nothing."""
+    """The transport of one side. A producer is paused above 64 KiB, as on Twisted's sockets; ``stuck`` carries
+    nothing. ``writes`` counts them."""
 
     bufferSize = 65536
 

@@ -22,7 +22,10 @@ def read(*pieces: bytes) -> list[Any]:
     return items
 
 
-STREAM = b"220 mx.test ESMTP\r\n250-mx.test\r\n250-PIPELINING\r\n250-\r\n250 SIZE\r\n250\r\n550-5.1.1 No\r\n550 5.1.1 such\r\n"
+STREAM = (
+    b"220 mx.test ESMTP\r\n250-mx.test\r\n250-PIPELINING\r\n250-\r\n250 SIZE\r\n250\r\n"
+    b"550-5.1.1 No\r\n550 5.1.1 such\r\n"
+)
 REPLIES = [
     Reply(220, None, "mx.test ESMTP"),
     Reply(250, None, "mx.test PIPELINING SIZE"),
@@ -90,12 +93,13 @@ class LimitTests(SynchronousTestCase):
     def test_endless_reply(self) -> None:
         """A reply of short lines without an end is an Overflow before it fills the memory."""
         reader = Reader()
-        for count in range(REPLY_LIMIT):
+        fed = 0
+        items: list[Any] = []
+        while not items and fed < 2 * REPLY_LIMIT:
             items = reader.feed(b"250-x\r\n")
-            if items:
-                break
+            fed += 7
         self.assertIsInstance(items[0], Overflow)
-        self.assertLess(count * 7, REPLY_LIMIT + 7)
+        self.assertLess(fed, REPLY_LIMIT + 14)
 
     def test_many_short_replies_are_no_long_one(self) -> None:
         """The limit is for one reply."""

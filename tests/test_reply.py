@@ -27,7 +27,7 @@ class ParseReplyTests(SynchronousTestCase):
             (550, [b"5.1.1234 long"], None, "5.1.1234 long"),
             (550, [b"5.1.1x"], None, "5.1.1x"),
             (554, [b"5.7.509 Access denied"], "5.7.509", "Access denied"),
-            (550, ["5.1.١ Arabic digits".encode()], None, "5.1.١ Arabic digits"),
+            (550, ["5.1.\u0661 Arabic".encode()], None, "5.1.\u0661 Arabic"),
             (550, ["Grüße".encode()], None, "Grüße"),
             (550, [b"Gr\xfc\xdfe"], None, "Gr\ufffd\ufffde"),
             (550, [b"a\0b\x07c\x1b[0m"], None, "a b c [0m"),

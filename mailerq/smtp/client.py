@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 QUIT_PATIENCE = 5.0
 """Seconds for the answer to QUIT, and for the peer to let a connection be closed."""
-LARGE = 65536
-"""A longer message is written in slices, as fast as the host takes them."""
 LONG_IDLE = 1.0
 """After as many idle seconds the socket is looked at before a mail is written to it."""
 
@@ -46,6 +44,9 @@ class Phase(Enum):
     READY = "ready"
     CLOSING = "closing"
     CLOSED = "closed"
+
+
+_OVER = (Phase.CLOSING, Phase.CLOSED)
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -102,7 +103,7 @@ class SmtpClient(ESMTPClient):
         """The answer that is awaited."""
         if self._phase is Phase.CONNECTING:
             return State.CONNECT
-        if self._phase in (Phase.CLOSING, Phase.CLOSED):
+        if self._phase in _OVER:
             return State.CLOSE
         return self._tracker.state
 
@@ -202,7 +203,7 @@ class SmtpClient(ESMTPClient):
         self._await()
 
     def dataReceived(self, data: bytes) -> None:
-        if self._over():
+        if self._phase in _OVER:
             return
         replies = self._reader.feed(data)
         if not replies:
@@ -220,12 +221,9 @@ class SmtpClient(ESMTPClient):
                     self._too_much(do, reply)
                     return
                 _ACTS[do](self, reply)
-                if self._over():
+                if self._phase in _OVER:
                     return
         self._await()
-
-    def _over(self) -> bool:
-        return self._phase is Phase.CLOSING or self._phase is Phase.CLOSED
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._phase is Phase.CLOSED:
@@ -411,13 +409,13 @@ class SmtpClient(ESMTPClient):
     def _do_body(self, reply: Reply) -> None:
         talk = self._tracker.current
         assert talk is not None
-        if talk.size > LARGE:
+        if talk.large:
             self._tracker.due.append(tracker.SENDING)
             self._slices = wire.slices(talk.body)
             self.transport.registerProducer(self, True)
             self.resumeProducing()
         else:
-            self._complete(talk, wire.stuff(talk.body))
+            self._complete(talk, wire.stuff_normal(talk.body))
 
     def _complete(self, talk: Talk, rest: bytes) -> None:
         """Write the end of a message, and the next mail's envelope behind it."""
@@ -427,7 +425,6 @@ class SmtpClient(ESMTPClient):
             following = self.owner.next_mail(self)
         if following is not None:
             following = self._tracker.following = prepare(following, self.extensions)
-            following.behind = True
         if self._phase is not Phase.READY:
             if following is not None:
                 self._tell(self.owner.unsent, self, following.mail)
@@ -559,6 +556,7 @@ class SmtpClient(ESMTPClient):
     def _open(self, talk: Talk) -> bytes:
         """The commands of ``talk`` that can be written now; their answers are due."""
         due = self._tracker.due
+        talk.first = not self.sent
         self.sent += 1
         reset, self._tracker.reset_due = self._tracker.reset_due, False
         if not self.extensions.pipelining:

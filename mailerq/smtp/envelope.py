@@ -5,22 +5,14 @@ RFC 5321 (addresses), 1870 (SIZE), 6152 (8BITMIME), 6531 (SMTPUTF8). Pure.
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
 from typing import Any
-
-import idna
 
 from mailerq.attempt import Outcome, State, Type
 from mailerq.smtp import wire
+from mailerq.smtp.address import ascii_address, ascii_sender, wire_address
 from mailerq.smtp.downgrade import header_end, seven_bit
 from mailerq.smtp.extensions import Extensions
 from mailerq.smtp.tracker import Talk
-
-# What may stand between the angle brackets without a quoted local part, and with one. Never a control character: an
-# address must not be able to be a second command.
-_PLAIN = re.compile(r'[^\x00-\x20\x7f-\x9f<>"\\]*')
-_QUOTED = re.compile(r'"(?:[^\x00-\x1f\x7f-\x9f"\\]|\\[\x20-\x7e])*"@[^\x00-\x20\x7f-\x9f<>"\\]+')
 
 
 class _Unsendable(Exception):
@@ -38,27 +30,27 @@ def prepare(mail: Any, extensions: Extensions) -> Talk:
             body, parameters = _eight_bit(body, extensions, utf8)
         elif utf8:
             parameters = b" BODY=8BITMIME SMTPUTF8" if extensions.eightbit else b" SMTPUTF8"
-        size = wire.size(body)
+        large = len(body) > wire.SLICE
+        if not large:
+            body = wire.normal(body)
         if extensions.size is not None:
+            size = wire.size(body) if large else len(body)
             if 0 < extensions.size < size:
-                raise _Unsendable(
-                    552, "5.3.4", f"the message has {size} bytes, and the host takes no more than {extensions.size}"
-                )
-            parameters += b" SIZE=%d" % size
+                limit = extensions.size
+                raise _Unsendable(552, "5.3.4", f"the message has {size} bytes, and the host takes at most {limit}")
+            parameters = b"%b SIZE=%d" % (parameters, size)
     except _Unsendable as problem:
-        talk = Talk(mail, b"", b"", b"", 0)
+        talk = Talk(mail, b"", b"", b"", False)
         code, status, text = problem.args
         talk.refusal = Outcome(Type.ERROR, State.MAIL, code, status, f"not sent: {text}")
         return talk
-    return Talk(mail, b"MAIL FROM:<%b>%b\r\n" % (sender, parameters), b"RCPT TO:<%b>\r\n" % recipient, body, size)
+    return Talk(mail, b"MAIL FROM:<%b>%b\r\n" % (sender, parameters), b"RCPT TO:<%b>\r\n" % recipient, body, large)
 
 
 def _addresses(mail: Any, extensions: Extensions) -> tuple[bytes, bytes, bool]:
     """The two addresses as they are sent, and whether SMTPUTF8 is needed for them."""
-    if (sender := _ascii_address(mail.sender)) is None:
-        sender = _address(mail.sender, "sender", "5.1.7")
-    if (recipient := _ascii_address(mail.recipient)) is None:
-        recipient = _address(mail.recipient, "recipient", "5.1.3")
+    sender = _address(ascii_sender(mail.sender), mail.sender, "sender", "5.1.7")
+    recipient = _address(ascii_address(mail.recipient), mail.recipient, "recipient", "5.1.3")
     if not recipient:
         raise _Unsendable(501, "5.1.3", "the recipient is empty")
     utf8 = not (sender.isascii() and recipient.isascii())
@@ -67,29 +59,14 @@ def _addresses(mail: Any, extensions: Extensions) -> tuple[bytes, bytes, bool]:
     return sender, recipient, utf8
 
 
-def _ascii_address(text: str) -> bytes | None:
-    """The usual address; None for one that needs a closer look."""
-    return text.encode() if text.isascii() and _PLAIN.fullmatch(text) else None
-
-
-def _address(text: str, what: str, status: str) -> bytes:
-    """A domain that is not ASCII becomes an A-label, unless the local part needs SMTPUTF8 anyway."""
+def _address(plain: bytes | None, text: str, what: str, status: str) -> bytes:
+    if plain is not None:
+        return plain
     try:
-        if not (_PLAIN.fullmatch(text) or _QUOTED.fullmatch(text)):
-            raise ValueError("it has characters that no address has")
-        local, at, domain = text.rpartition("@")
-        if local.isascii() and not domain.isascii():
-            return local.encode() + at.encode() + a_label(domain).encode()
-        return text.encode()
-    except ValueError as error:  # idna's errors and those of encode() are ValueErrors
+        return wire_address(text)
+    except ValueError as error:
         shown = text.encode("ascii", "backslashreplace").decode()[:200]
         raise _Unsendable(501, status, f"the {what} {shown!r} is no address: {error}") from None
-
-
-@lru_cache(maxsize=4096)
-def a_label(domain: str) -> str:
-    """A domain as it stands in the DNS (IDNA 2008, RFC 5891, with the mapping of UTS 46). Raises ValueError."""
-    return idna.encode(domain, uts46=True).decode("ascii").lower()
 
 
 def _eight_bit(body: bytes, extensions: Extensions, utf8: bool) -> tuple[bytes, bytes]:

@@ -8,7 +8,7 @@ far the mail in hand came, and so whether it may be sent again without doubt: on
 was due (``RECEIVED``) nobody knows.
 
 At most two mails are on a connection. ``current`` is the one whose answers come first; ``following`` has been written
-behind its message and is not tried as long as no answer to it has come. A mail that was refused while answers to its
+behind its message. A mail that was refused while answers to its
 other commands were still due carries its refusal until those have come. If the host answers 354 although it refused
 the sender or the recipient, the message is one dot, and the answer to that does not count (RFC 2920 section 3.1).
 
@@ -75,6 +75,8 @@ class Step:
 
 
 _FINISH, _ODD, _BYE, _NO, _QUIT, _RESET = Do.FINISH, Do.ODD, Do.BYE, Do.REFUSED, Do.CLOSE, Do.RESET
+_SUCCESS, _ACCEPT = Type.SUCCESS, State.ACCEPT  # an enum's members cost more to reach than a name does
+_NOTHING, _SEND, _BODY = Do.NOTHING, Do.SEND, Do.BODY
 _WALL = (Type.NOACCESS,) * 4
 _NAMED = (Type.LOST, Type.TIMEOUT, Type.NOACCESS, Type.NOACCESS)
 _TLS = (Type.TLS,) * 4
@@ -129,20 +131,21 @@ ENVELOPE = (MAIL, RCPT, DATA)
 class Talk:
     """One mail on the wire: the lines to be written for it, and its refusal if it has one.
 
-    ``behind``: it was written behind another mail's message. A talk that was made with a ``refusal`` cannot be sent
-    to this host at all, and has no lines.
+    ``large``: ``body`` is as it was given, and is to be written in slices; otherwise its line ends are CRLF.
+    ``first``: no mail was on the connection before it. A talk that was made with a ``refusal`` cannot be sent to this
+    host at all, and has no lines.
     """
 
-    __slots__ = ("behind", "body", "mail", "mail_line", "rcpt_line", "refusal", "size")
+    __slots__ = ("body", "first", "large", "mail", "mail_line", "rcpt_line", "refusal")
 
-    def __init__(self, mail: Any, mail_line: bytes, rcpt_line: bytes, body: bytes, size: int) -> None:
+    def __init__(self, mail: Any, mail_line: bytes, rcpt_line: bytes, body: bytes, large: bool) -> None:
         self.mail = mail
         self.mail_line = mail_line
         self.rcpt_line = rcpt_line
         self.body = body
-        self.size = size
+        self.large = large
         self.refusal: Outcome | None = None
-        self.behind = False
+        self.first = False
 
 
 class Tracker:
@@ -179,11 +182,11 @@ class Tracker:
         code = reply.code
         step = self.step = self.due.popleft()
         do = step.row[0 if code == 421 else code // 100]
-        if do is Do.SEND:
-            return Do.NOTHING if self.due else do
-        if do is Do.FINISH:
+        if do is _SEND:
+            return _NOTHING if self.due else do
+        if do is _FINISH:
             return self._finish(step, reply)
-        if do is Do.BODY and self.current is not None and self.current.refusal is not None:
+        if do is _BODY and self.current is not None and self.current.refusal is not None:
             return Do.DOT
         return do
 
@@ -193,7 +196,7 @@ class Tracker:
         assert talk is not None
         if step is RECEIVED:
             self.outcome = answer(step, reply)
-            return Do.FINISH
+            return _FINISH
         if talk.refusal is None:
             talk.refusal = answer(step, reply)
         if step is not DOT:
@@ -214,12 +217,13 @@ class Tracker:
         """The connection is over at ``step``, ``outcome`` being what is said of the current mail: all mails on it,
         each with its own outcome, or None for one that was not tried.
 
-        A refusal that the host gave counts. A mail whose RSET failed was not tried, nor was one that was written
-        behind another's message if the connection was ``lost`` without an answer to it.
+        A refusal that the host gave counts. A mail whose RSET failed was not tried. Nor was one before which the
+        connection had carried others, if it was ``lost`` without an answer: many hosts close after a mail or a
+        refusal, and the next one may be on its way already.
         """
         ends: list[tuple[Talk, Outcome | None]] = []
         if self.current is not None:
-            untried = step is RESET or (lost and step is MAIL and self.current.behind)
+            untried = step is RESET or (lost and step is MAIL and not self.current.first)
             ends.append((self.current, self.current.refusal or (None if untried else outcome)))
         if self.following is not None:
             ends.append((self.following, None))
@@ -231,6 +235,6 @@ class Tracker:
 def answer(step: Step, reply: Reply) -> Outcome:
     """What a 2xx, 4xx or 5xx makes of a mail."""
     if reply.code < 300:
-        return Outcome(Type.SUCCESS, State.ACCEPT, reply.code, reply.status, reply.text)
+        return Outcome(_SUCCESS, _ACCEPT, reply.code, reply.status, reply.text)
     text = reply.text or f"{reply.code} to {step.says}, without a text"
     return Outcome(Type.ERROR, step.state, reply.code, reply.status, text)

@@ -15,7 +15,7 @@ RSET = b"RSET\r\n"
 QUIT = b"QUIT\r\n"
 STARTTLS = b"STARTTLS\r\n"
 SLICE = 65536
-"""Bytes of a message that are stuffed at a time where it is written in slices."""
+"""A longer message is written in slices of as many bytes, so that it is never copied whole."""
 
 
 def ehlo(name: str) -> bytes:
@@ -44,7 +44,7 @@ def normal(body: bytes) -> bytes:
 
 def _line_ends(body: bytes) -> bytes:
     pairs = body.count(CRLF)
-    if body.count(b"\n") == pairs and body.count(b"\r") == pairs:
+    if len(body) - len(body.translate(None, CRLF)) == 2 * pairs:  # no CR, no LF but those
         return body
     if pairs:
         body = body.replace(CRLF, b"\n")
@@ -58,7 +58,7 @@ def size(body: bytes) -> int:
     if not body:
         return 0
     pairs = body.count(CRLF)
-    alone = body.count(b"\n") + body.count(b"\r") - 2 * pairs
+    alone = len(body) - len(body.translate(None, CRLF)) - 2 * pairs
     return len(body) + alone + (0 if body.endswith((b"\r", b"\n")) else 2)
 
 
@@ -67,7 +67,11 @@ def stuff(body: bytes) -> bytes:
 
     ``END`` behind it ends the message; no bytes of ``body`` can.
     """
-    text = normal(body)
+    return stuff_normal(normal(body))
+
+
+def stuff_normal(text: bytes) -> bytes:
+    """``stuff`` for a body that ``normal`` made."""
     if b"\r\n." in text:
         text = text.replace(b"\r\n.", b"\r\n..")
     return b"." + text if text.startswith(b".") else text
