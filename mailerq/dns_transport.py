@@ -15,9 +15,10 @@ import dns.asyncresolver
 import dns.exception
 import dns.resolver
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConnector, IReactorTime
-from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol, connectionDone
+from twisted.internet.interfaces import IConnector, IReactorTime, IReadDescriptor
+from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 _MOST_DATAGRAMS = 64
 _MOST_BYTES = 2 * 65537
@@ -25,6 +26,10 @@ _MOST_BYTES = 2 * 65537
 
 def _late() -> Exception:
     return dns.exception.Timeout(timeout=0)
+
+
+def _nobody() -> Exception:
+    return ConnectionRefusedError("nobody listens there")
 
 
 class _Wait:
@@ -77,47 +82,73 @@ class _Socket:
         await self.close()
 
 
-class Datagrams(DatagramProtocol, _Socket):
-    """A UDP socket for one query."""
+class NoSocket(Exception):
+    """The system has no socket to give now; dnspython tries again a little later, as this is no OSError."""
 
-    def __init__(self, family: int, wait: _Wait) -> None:
-        _Socket.__init__(self, family, wait)
-        self._got: deque[tuple[bytes, Any]] = deque(maxlen=_MOST_DATAGRAMS)
-        self._refused = False
-        # What an IPv6 address has behind host and port; dnspython compares the whole.
-        self._scope: tuple[int, ...] = ()
-        self.port: Any = None
+
+@implementer(IReadDescriptor)
+class Datagrams(_Socket):
+    """A UDP socket for one query. (``listenUDP`` would write two lines into the log for each.)"""
+
+    def __init__(self, reactor: Any, family: int, destination: Any, wait: _Wait) -> None:
+        super().__init__(family, wait)
+        self._reactor = reactor
+        self._got: deque[bytes] = deque(maxlen=_MOST_DATAGRAMS)
+        self._failed: Exception | None = None
+        self._from: Any = destination
+        try:
+            self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        except OSError as error:
+            raise NoSocket(str(error))
+        try:
+            self._socket.setblocking(False)
+            self._socket.connect(destination)
+        except OSError:
+            self._socket.close()
+            raise
+        reactor.addReader(self)
 
     async def sendto(self, what: bytes, destination: Any, timeout: float | None) -> int:
-        self._scope = tuple(destination[2:])
-        self.transport.write(what)  # type: ignore[union-attr,call-arg]
-        return len(what)
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        self._got.append((datagram, (*addr[:2], *self._scope)))
-        self._wait.wake()
-
-    def connectionRefused(self) -> None:
-        self.stopProtocol()
-
-    def stopProtocol(self) -> None:
-        """Closed: by us, or (that is how the epoll reactor takes it) because nobody listens."""
-        self._refused = True
-        self._wait.wake()
+        self._from = destination
+        return self._socket.send(what)
 
     async def recvfrom(self, size: int, timeout: float | None) -> tuple[bytes, Any]:
         if timeout is not None and timeout <= 0:
             raise _late()
-        if not self._got and not self._refused:
+        if not self._got and self._failed is None:
             await self._wait.until(timeout)
         if not self._got:
-            raise ConnectionRefusedError("nobody listens there")
-        return self._got.popleft()
+            raise self._failed or _late()
+        # Being connected, it gets nothing from elsewhere.
+        return self._got.popleft(), self._from
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "dns"
+
+    def doRead(self) -> None:
+        try:
+            for _ in range(_MOST_DATAGRAMS):
+                self._got.append(self._socket.recv(65535))
+        except BlockingIOError:
+            pass
+        except ConnectionRefusedError:
+            self._failed = _nobody()
+        except OSError as error:
+            self._failed = error
+        if self._got or self._failed is not None:
+            self._wait.wake()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """How a reactor tells of an error that is pending: the one that is known here is that nobody listens."""
+        self._failed = _nobody()
+        self._wait.wake()
 
     async def close(self) -> None:
-        closed = self.port.stopListening()
-        if closed is not None:
-            await closed
+        self._reactor.removeReader(self)
+        self._socket.close()
 
 
 class Stream(Protocol, _Socket):
@@ -211,11 +242,7 @@ class TwistedBackend:
         """A socket for one query; TCP is connected. Raises OSError or Timeout. ``source`` is the system's choice."""
         wait = _Wait(self._reactor, self._deadline)
         if socktype == socket.SOCK_DGRAM:
-            datagrams = Datagrams(af, wait)
-            interface = "::" if af == socket.AF_INET6 else ""
-            datagrams.port = self._reactor.listenUDP(0, datagrams, interface=interface, maxPacketSize=65535)
-            datagrams.transport.connect(*destination)  # type: ignore[union-attr]
-            return datagrams
+            return Datagrams(self._reactor, af, destination, wait)
         stream = Stream(af, wait)
         connector = self._reactor.connectTCP(*destination, _Connecting(stream))
         try:

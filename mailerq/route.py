@@ -69,7 +69,7 @@ Answer = Route | NoHosts | NullMx
 def order(route: Route, random: Random) -> tuple[Host, ...]:
     """The route's hosts in the order in which to try them now: hosts of the same preference are shuffled, and so are
     the addresses of one host; what belongs to one host name stays together, IPv4 before IPv6."""
-    if len(route.hosts) == 1:
+    if len(route.hosts) == 1 or len({host.preference for host in route.hosts}) == len(route.hosts):
         return route.hosts
     ordered: list[Host] = []
     for _, tied in groupby(route.hosts, key=lambda host: host.preference):
@@ -191,17 +191,17 @@ def routed(
 ) -> Route | NoHosts:
     """The route of a domain with MX hosts (as ``mx_names`` gives them) and their addresses; hosts without any are
     passed over. NoHosts where all are."""
-    hosts = [
-        Host(address, port, name, preference)
-        for preference, name in mx
-        for address in sorted(addresses.get(name, ()), key=lambda text: ":" in text)
-        if usable(address)
-    ][:MOST_HOSTS]
+    hosts: dict[str, Host] = {}
+    for preference, name in mx:
+        for address in sorted(addresses.get(name, ()), key=lambda text: ":" in text):
+            if usable(address) and len(hosts) < MOST_HOSTS:
+                # An address that several hosts have is tried once.
+                hosts.setdefault(address, Host(address, port, name, preference))
     names = tuple(name for _, name in mx)
     if not hosts:
         listed = ", ".join(_shown(name) for name in names[:5]) + (" ..." if len(names) > 5 else "")
         return NoHosts(f"no mail host of {domain} has an address: {listed}")
-    return Route(names, tuple(hosts), expires)
+    return Route(names, tuple(hosts.values()), expires)
 
 
 def direct(

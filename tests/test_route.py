@@ -48,9 +48,9 @@ class Order(SynchronousTestCase):
         )
 
     def test_one(self) -> None:
-        """A single host needs no dice."""
-        given = route((10, "a", "192.0.2.1"))
-        self.assertIs(order(given, None), given.hosts)  # type: ignore[arg-type]
+        """A single host, and hosts of different preference, need no dice."""
+        for given in (route((10, "a", "192.0.2.1")), route((10, "a", "192.0.2.1"), (20, "b", "192.0.2.2"))):
+            self.assertIs(order(given, None), given.hosts)  # type: ignore[arg-type]
 
     def test_ties_are_fair(self) -> None:
         """Each of three equal hosts is first about as often."""
@@ -81,6 +81,12 @@ class Routes(SynchronousTestCase):
         assert isinstance(one, Route) and isinstance(two, Route)
         self.assertEqual((one.key, one.expires), (("a", "b"), 7.0))
         self.assertEqual(one.key, two.key)
+
+    def test_same_address(self) -> None:
+        """An address that two MX hosts have is tried once, as that of the better one."""
+        answer = routed("d", [(10, "a"), (20, "b")], {"a": ["192.0.2.1"], "b": ["192.0.2.1", "192.0.2.2"]}, 25, 0)
+        assert isinstance(answer, Route)
+        self.assertEqual([(host.mx, host.address) for host in answer.hosts], [("a", "192.0.2.1"), ("b", "192.0.2.2")])
 
     def test_no_addresses(self) -> None:
         """Addresses that no host has are passed over; without any the hosts are named."""
