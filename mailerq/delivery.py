@@ -346,7 +346,7 @@ class Deliveries:
         """Our own code broke on it: it is given back, and the third time put into the invalid queue."""
         times = self._broke[digest] = self._broke.get(digest, 0) + 1
         _log.failure("a job could not be worked on (time {times}): {body!r}", times=times, body=taken.body[:2000])
-        self.in_hand = {mail for mail in self.in_hand if mail.taken is not taken}
+        self.in_hand -= {mail for mail in self.in_hand if mail.taken is taken}
         if times < POISON or self._settings.queues.invalid is None:
             taken.give_back()
             return
@@ -383,7 +383,8 @@ class Deliveries:
         self._settings = settings
 
     def __repr__(self) -> str:
-        return f"<Deliveries: {len(self.in_hand)} in hand, {sum(map(len, self._adrift.values()))} adrift>"
+        adrift = sum(map(len, self._adrift.values()))
+        return f"<Deliveries: {len(self.in_hand)} in hand, {adrift} of them wait for the broker to give them again>"
 
 
 def _attempt(mail: Mail, outcome: Outcome, peer: Peer | None, link: Link | None, now: float) -> Attempt:

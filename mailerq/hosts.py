@@ -5,6 +5,8 @@ Pure; by IP address, over all sites.
 
 from __future__ import annotations
 
+from mailerq.attempt import utc
+
 TROUBLES = 3  # so many lost or silent talks
 TROUBLE_TIME = 60.0  # within so many seconds make a host offline
 
@@ -61,5 +63,5 @@ class Hosts:
             del self._troubles[address]
 
     def __repr__(self) -> str:
-        offline = ", ".join(f"{address} until {until:.0f}" for address, until in self._offline.items())
-        return f"<Hosts: {offline or 'none'} offline, {len(self._clear)} in clear>"
+        offline = ", ".join(f"{address} until {utc(until)}" for address, until in self._offline.items())
+        return f"<Hosts: offline: {offline or 'none'}; {len(self._clear)} spoken to in clear>"

@@ -21,6 +21,10 @@ class LaneKey(Struct, frozen=True):
     security: str = "opportunistic"
     account: tuple[str, str] | None = None
 
+    def __repr__(self) -> str:  # without the password
+        sources = " ".join(self.sources) or "any address"
+        return f"<LaneKey from {sources}, TLS {self.security}{f', as {self.account[0]}' if self.account else ''}>"
+
 
 class Lane:
     """Mails that may share connections, in order, and the connections that may take them."""

@@ -100,11 +100,12 @@ class Mail:
 
     def __repr__(self) -> str:
         if self.verdict is not None:
-            where = f"decided: {type(self.verdict).__name__.lower()}, being settled"
+            where = f"decided: {type(self.verdict).__name__.lower()}, "
+            where += "waits for the broker to give it again" if self.taken.stale else "being settled"
         elif self.link is not None:
             where = f"on {self.link!r}"
-        elif self.lane is not None:
-            where = f"waits{' for ' + self.blocked_by if self.blocked_by else ''}"
+        elif self.lane is not None or self.blocked_by:
+            where = f"waits for {self.blocked_by or 'its turn'}"
         else:
             where = "is being routed"
         return f"<Mail {self.identity} to {self.recipient}, attempt {self.job.attempts + 1}: {where}>"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from mailerq.attempt import utc
 from mailerq.budget import CONNECT_RATES, MESSAGE_RATES, Budget, Paces
 from mailerq.lane import Lane, LaneKey, Link
 from mailerq.limits import Rule, cascade
@@ -337,10 +338,12 @@ class Site:
     def __repr__(self) -> str:
         first = next((lane.waiting[0] for lane in self.lanes.values() if lane.waiting), None)
         why = f", the first for {first.blocked_by}" if first is not None and first.blocked_by else ""
+        when = "" if self.wake is None else f", looked at again at {utc(self.wake)}"
         idle = sum(len(lane.idle) for lane in self.lanes.values())
+        starting = sum(link.ready is None for link in self.links)
         return (
-            f"<Site {' '.join(self.key)} ({len(self.domains)} domains): {self.waiting()} wait{why}; "
-            f"{len(self.links)} connections, {idle} idle; {self._speed:.1f}/s>"
+            f"<Site {' '.join(self.key)} ({len(self.domains)} domains): {self.waiting()} wait{why}{when}; "
+            f"{len(self.links)} connections, {starting} starting, {idle} idle; {self._speed:.1f}/s>"
         )
 
 

@@ -218,7 +218,6 @@ class Engine(MultiService):
         assert self.deliveries is not None
         names = {
             "engine": self,
-            "settings": self.settings,
             "broker": self.broker,
             "deliveries": self.deliveries,
             "mails": self.deliveries.in_hand,
