@@ -35,6 +35,11 @@ class Queues(Struct, frozen=True):
     retry: _Name | None = None
     dsn: _Name | None = None
 
+    def __post_init__(self) -> None:
+        names = (self.results, self.success, self.failure, self.failures, self.retry, self.dsn)
+        if any(name and len(name.encode()) > 255 for name in names):
+            raise ValueError("Expected names of at most 255 bytes")
+
 
 class Smarthost(Struct, frozen=True):
     """Where to deliver instead of to the MX."""
@@ -95,6 +100,9 @@ _decode_pieces = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_known = msgspec.json.Decoder(Known).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
+_KNOWN = Known.__struct_fields__
+_AS_IT_IS = ("utf-8", "identity")  # content encodings that are none
+_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: no text that could be sent
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)", re.ASCII)
 _ADDRESS = re.compile(
@@ -206,21 +214,10 @@ class Job:
         return bytes(self.known.mime)[:1] == b"{"
 
     def message(self) -> bytes | None:
-        """The message's bytes (UTF-8 of the string in ``mime``); None where the job has only a key.
-
-        Raises ValueError for a lone surrogate, which is half a character and cannot be sent.
-        """
+        """The message's bytes (UTF-8 of the string in ``mime``); None where the job has only a key. For jobs that can
+        be used, and are not responsive."""
         mime = self.known.mime
-        if not bytes(mime):
-            return None
-        try:
-            text = _decode_text(mime)
-        except _UNREADABLE:
-            text = json.loads(bytes(mime))
-        try:
-            return text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"mime: half of a surrogate pair at character {error.start}, which is no text") from None
+        return _decode_text(mime).encode() if bytes(mime) else None
 
     def append(self, attempt: Attempt) -> None:
         """Make ``results`` one entry longer."""
@@ -257,7 +254,7 @@ class Job:
 
 def read(body: bytes, encoding: str | None = None) -> Job | Invalid:
     """The job in ``body``. Invalid: it is no JSON object. A job that is one but cannot be used has a ``problem``."""
-    if encoding:
+    if encoding and encoding.lower() not in _AS_IT_IS:
         unpacked = unpack(body, encoding)
         if isinstance(unpacked, Invalid):
             return unpacked
@@ -276,7 +273,7 @@ def read(body: bytes, encoding: str | None = None) -> Job | Invalid:
 
 def unpack(body: bytes, encoding: str) -> bytes | Invalid:
     """A body as it was before compression."""
-    if encoding != "gzip":
+    if encoding.lower() != "gzip":
         return Invalid(f"content encoding {encoding!r} is not known; only gzip is")
     unpacker = zlib.decompressobj(wbits=31)
     try:
@@ -292,7 +289,7 @@ def _read_slowly(body: bytes) -> Job | Invalid:
     """What msgspec refuses: no JSON, or a lone surrogate (``"\\ud83d"``, as PHP and JavaScript emit)."""
     try:
         text = body.decode()
-        values = json.loads(text, parse_constant=_no_constant)
+        values = json.loads(text, parse_constant=_no_constant, parse_int=_integer)
         if not isinstance(values, dict):
             return Invalid(f"is JSON, but no object: {type(values).__name__}")
         pieces = _split(text)
@@ -302,7 +299,10 @@ def _read_slowly(body: bytes) -> Job | Invalid:
         return Invalid("is nested too deeply")
     except ValueError as error:
         return Invalid(f"is no JSON: {error}")
-    wanted = {name: values[name] for name in Known.__struct_fields__ if name in values and name != "mime"}
+    for name in _KNOWN:
+        if name not in ("tags", "results") and _HALF.search(json.dumps(values.get(name), ensure_ascii=False)):
+            return _unusable(pieces, f"Half of a surrogate pair, which is no text - at `$.{name}`")
+    wanted = {name: values[name] for name in _KNOWN if name in values and name != "mime"}
     try:
         known = msgspec.convert(wanted, Known)
     except _UNREADABLE as error:
@@ -315,9 +315,14 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
 
 
+def _integer(digits: str) -> int | float:
+    """Python takes no integer of more than 4300 digits; no property that we read is that large."""
+    return int(digits) if len(digits) < 100 else float("inf")
+
+
 def _split(text: str) -> dict[str, Raw]:
     """The properties of an object that ``json`` has already read once, each as it is written."""
-    raw_decode = json.JSONDecoder().raw_decode
+    raw_decode = json.JSONDecoder(parse_int=_integer).raw_decode
     blank = re.compile(r"[ \t\r\n]*")
     pieces: dict[str, Raw] = {}
 
@@ -352,7 +357,8 @@ def _unusable(pieces: dict[str, Raw], error: str) -> Job:
     found = _PATH.match(error)
     what, where = (found["what"], found["where"]) if found else (error, None)
     what = what.replace("`", "")
-    problem = f"{where}: {what[:1].lower()}{what[1:]}" if where else what
+    what = _cut(what[:1].lower() + what[1:])
+    problem = f"{where}: {what}" if where else what
     job = Job(pieces, known, problem)
     if known.recipient and "@" in known.recipient:
         job.domain = known.recipient.rpartition("@")[2].lower()
@@ -375,7 +381,7 @@ def parse_time(name: str, text: str) -> float:
             raise ValueError
         return float(timegm(datetime(*map(int, found.groups()), tzinfo=UTC).timetuple()))  # type: ignore[misc,arg-type]
     except ValueError:
-        raise ValueError(f"{name}: {text!r} is no time of the form YYYY-MM-DD HH:MM:SS") from None
+        raise ValueError(f"{name}: {_cut(text)!r} is no time of the form YYYY-MM-DD HH:MM:SS") from None
 
 
 def write_seen(seconds: float, identity: str) -> bytes:
@@ -393,6 +399,9 @@ def _read_seen(text: str) -> tuple[float, str]:
 def _address(name: str, text: str) -> str:
     """The domain of an address, lower case; raises ValueError where it is none that SMTP could carry."""
     if len(text) > 1000 or not _ADDRESS.fullmatch(text):
-        shown = text if len(text) <= 100 else text[:100] + "…"
-        raise ValueError(f"{name}: {shown!r} is no address")
+        raise ValueError(f"{name}: {_cut(text)!r} is no address")
     return text.rpartition("@")[2].lower()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 100 else text[:100] + "…"
