@@ -81,7 +81,7 @@ class Known(SynchronousTestCase):
             "mime": '5 null [] true "\\ud83d"',
             "key": '5 "" null "\\udc00"',
             "keepmime": '2 -1 "1" null 1.5',
-            "maxdelivertime": '5 "" null "2026-01-01" "2026-13-01 00:00:00" "2026-01-01T00:00:00" "2026-01-01 24:00:00"',
+            "maxdelivertime": '5 "" null "2026-01-01" "2026-13-01 00:00:00" "2026-01-01T00:00:00"',
             "maxattempts": '-1 2147483648 "1" 1.5 null 1e400 99999999999999999999999',
             "retries": "[] 5 null [-1] [1.5]",
             "nextattempt": '5 "2026-01-01 00:00:00" {} {"time":5} {"time":"x"}',
