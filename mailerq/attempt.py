@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time as _time
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -103,4 +104,9 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def utc(seconds: float) -> str:
     """Epoch seconds as the contract writes a time: ``YYYY-MM-DD HH:MM:SS``, UTC."""
+    return _utc(int(seconds // 1))
+
+
+@lru_cache(64)  # most of a second's attempts ask for the same second
+def _utc(seconds: int) -> str:
     return _time.strftime("%Y-%m-%d %H:%M:%S", _time.gmtime(seconds))
