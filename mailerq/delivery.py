@@ -299,7 +299,7 @@ class Deliveries:
     def _settled(self, mail: Mail, taken: ITaken, done: bool) -> None:
         if done:
             self.in_hand.discard(mail)
-            self._journal.settled(mail.identity)
+            self._journal.settled(mail.identity, self._broker.transactional)
         elif mail.taken is taken and not any(mail is other for other in self._adrift.get(mail.digest, ())):
             self._drift(mail)
 

@@ -76,6 +76,7 @@ class IBroker(Interface):
     """Durable queues. A Twisted service besides: ``startService`` connects, and goes on trying."""
 
     connected: bool = Attribute("Whether the broker can be used now.")
+    transactional: bool = Attribute("Whether a settlement that is done cannot be undone by a crash right after it.")
 
     def ready() -> Deferred[None]:
         """Fires once the broker can be used (queues declared, publishing possible); fails with BrokerRefused where

@@ -51,7 +51,8 @@ class Journal:
         self._count = 0
         self._life = random_hex()
         self._at = 0
-        self._later: list[bytes] = []
+        self._settled: list[bytes] = []  # lines of the last second; see settled()
+        self._aged: list[bytes] = []  # lines of the second before
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self._path)
         self._born = seconds()
@@ -71,10 +72,22 @@ class Journal:
         """What follows from a verdict is published right after this. ``seen`` is the first pick-up."""
         self._note(identity, _decided_line(identity, digest, verdict, seen, entries))
 
-    def settled(self, identity: str) -> None:
-        """The job does not come again."""
-        if self._open.pop(identity, None) is not None:
-            self._later.append(f"S {identity}\n".encode())
+    def settled(self, identity: str, surely: bool) -> None:
+        """The job does not come again: ``surely``, or because an acknowledgement was sent that may still be lost with
+        us. Such a one is forgotten a second later, by ``tick``: were we killed meanwhile, it would be recalled."""
+        if self._open.pop(identity, None) is None:
+            return
+        line = f"S {identity}\n".encode()
+        if surely:
+            self._write(line)
+        else:
+            self._settled.append(line)
+
+    def tick(self) -> None:
+        """To be called about once a second."""
+        aged, self._aged, self._settled = self._aged, self._settled, []
+        if aged:
+            self._write(b"".join(aged))
 
     def recall(self, digest: bytes) -> Remembered | None:
         """What an earlier life left open of a job with this body, once for each such job."""
@@ -101,10 +114,9 @@ class Journal:
 
     def _note(self, identity: str, line: bytes) -> None:
         self._open.setdefault(identity, []).append(line)
-        if self._later:
-            self._later.append(line)
-            line = b"".join(self._later)
-            self._later.clear()
+        self._write(line)
+
+    def _write(self, line: bytes) -> None:
         end = self._at + len(line)
         if end > len(self._map):
             self._rotate()  # the new one holds this line already
@@ -137,7 +149,8 @@ class Journal:
         lines = [line for kept in self._open.values() for line in kept]
         for left in self._left.values():
             lines += [line for remembered in left for line in _lines_of(remembered)]
-        self._later.clear()
+        self._settled.clear()
+        self._aged.clear()
         beside = self._path.with_name(self._path.name + ".new")
         content = b"".join(lines)
         size = len(content) + ROOM

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import attrs
+from twisted.application.internet import TimerService
 from twisted.application.service import IService, MultiService
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
@@ -153,6 +154,9 @@ class Engine(MultiService):
         self.broker.consume(self.settings.queues.outbox, self.deliveries, self.settings.queues.window)
         IService(self.broker).startService()
         self.broker.ready().addCallbacks(self._ready, self._not_ready)
+        seconds = TimerService(1.0, self.journal.tick)
+        seconds.clock = self.reactor
+        seconds.setServiceParent(self)
         self._on_hangup()
         if self.settings.manhole:
             self._open_manhole(self.settings.manhole)

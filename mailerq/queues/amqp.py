@@ -79,6 +79,7 @@ class AmqpBroker(Service):
         endpoint: Callable[[Any, AmqpAddress, str | None], Any] = endpoint_for,
     ) -> None:
         self.connected = False
+        self.transactional = False
         self._reactor = reactor
         self._settings = settings
         self._random = random
