@@ -189,7 +189,7 @@ def delivery(tag: int, body: bytes, largest: int = 0, channel: int = 1, redelive
     types = ("shortstr", "longlong", "bit", "shortstr", "shortstr")
     method = codec.encode_method(channel, (60, 60), types, ("mailerq", tag, redelivered, "", "outbox"))
     properties = codec.encode_properties({"delivery_mode": 2, "headers": {"n": tag}})
-    return method + b"".join(codec.content_frames(channel, properties, body, largest))
+    return method + b"".join(codec.publish_frames(b"", channel, properties, body, largest))
 
 
 class Heard:
@@ -224,7 +224,7 @@ class ReaderTests(SynchronousTestCase):
             + confirm
             + delivery(3, b"\xff" * 50, largest=20)
             + returned
-            + b"".join(codec.content_frames(2, back, b"lost", 0))
+            + b"".join(codec.publish_frames(b"", 2, back, b"lost", 0))
             + other
             + delivery(4, "ä".encode() * 9, largest=13, redelivered=True)
             + delivery(5, b"end")
@@ -321,7 +321,7 @@ class OutTests(SynchronousTestCase):
         """No frame is larger than frame_max, and the body comes together again, for every size around the limits."""
         for size in range(60):
             body = bytes(range(size))
-            raw = b"".join(codec.content_frames(1, b"\x00\x00", body, 20))
+            raw = b"".join(codec.publish_frames(b"", 1, b"\x00\x00", body, 20))
             frames = _frames(raw)
             self.assertTrue(all(len(frame) <= 20 for frame in frames[1:]), size)
             self.assertEqual(b"".join(frame[7:-1] for frame in frames[1:]), body)

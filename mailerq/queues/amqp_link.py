@@ -7,7 +7,7 @@ generated methods and its delegate; frames in and out, heartbeats and deadlines 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -317,7 +317,7 @@ class Link(AMQClient):  # type: ignore[misc]
         self._out.append(frame)
         self.written(len(frame))
 
-    def send_all(self, frames: list[bytes], size: int) -> None:
+    def send_all(self, frames: Sequence[bytes], size: int) -> None:
         """Several pieces, ``size`` bytes together."""
         self._out += frames
         self.written(size)

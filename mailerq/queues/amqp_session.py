@@ -215,7 +215,7 @@ class Session(LinkUser):
         self._pressed = False
         self._open = True  # whether bytes may be written: neither blocked nor pressed
         self._methods: dict[str, bytes] = {}
-        self._plain: dict[tuple[int | None, str | None], tuple[bytes, bytes]] = {}
+        self._plain: dict[tuple[int | None, str | None, bool], tuple[bytes, bytes]] = {}
 
     # -- deliveries
 
@@ -359,27 +359,27 @@ class Session(LinkUser):
         self._post(Entry(queue, properties, publication.body, owner))
 
     def _properties(self, publication: Publication, headers: Any) -> bytes:
-        """The properties, from two pieces that are kept: in front of the headers and behind them."""
-        key = (publication.priority, publication.encoding)
-        ends = self._plain.get(key)
-        if ends is None:
-            ends = self._ends(*key)
-        front, back = ends
-        flags = 0x9000 | (0x4000 if publication.encoding else 0) | (0x0800 if publication.priority is not None else 0)
+        """The properties. All but headers and message id are encoded once."""
+        message_id = publication.message_id
+        key = (publication.priority, publication.encoding, message_id is not None)
+        front, back = self._plain.get(key) or self._ends(*key)
         if headers:
-            flags |= 0x2000
-            front += _headers(headers)
-        if publication.message_id is not None:
-            flags |= 0x0080
-            back += codec.short_string(publication.message_id[:60])
-        return flags.to_bytes(2, "big") + front + back
+            front = (front[0] | 0x20).to_bytes(1, "big") + front[1:] + _headers(headers)
+        if message_id is None:
+            return front + back
+        raw = message_id.encode("utf-8", "surrogateescape")[:255]
+        return b"%b%b%c%b" % (front, back, len(raw), raw)
 
-    def _ends(self, priority: int | None, encoding: str | None) -> tuple[bytes, bytes]:
-        front = codec.short_string("application/json") + (codec.short_string(encoding) if encoding else b"")
+    def _ends(self, priority: int | None, encoding: str | None, with_id: bool) -> tuple[bytes, bytes]:
+        """Flags and what stands in front of the headers; what stands between them and the message id."""
+        flags = 0x9000 | (0x4000 if encoding else 0) | (0x0800 if priority is not None else 0) | 0x80 * with_id
+        front = flags.to_bytes(2, "big") + codec.short_string("application/json")
+        if encoding:
+            front += codec.short_string(encoding)
         back = bytes((self._mode,)) + (b"" if priority is None else bytes((min(max(priority, 0), 255),)))
         if len(self._plain) >= _KEEP_ENCODED:
             self._plain.clear()
-        ends = self._plain[priority, encoding] = (front, back)
+        ends = self._plain[priority, encoding, with_id] = (front, back)
         return ends
 
     def _post(self, entry: Entry) -> None:
@@ -412,9 +412,9 @@ class Session(LinkUser):
             method = self._methods[entry.queue] = codec.publish_method(MAIN, entry.queue)
         self._sequence += 1
         self._unconfirmed[self._sequence] = entry
-        frames = codec.content_frames(MAIN, entry.properties, entry.body, self.link.frame_max)
-        frames[0] = method + frames[0]
-        self.link.send_all(frames, len(entry.body) + 200)
+        body = entry.body
+        link = self.link
+        link.send_all(codec.publish_frames(method, MAIN, entry.properties, body, link.frame_max), len(body) + 200)
 
     def declared_now(self, queue: str) -> None:
         """The queue is there: what waited for it goes out first."""

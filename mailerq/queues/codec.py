@@ -26,6 +26,7 @@ DEEPEST = 64  # nested tables; RabbitMQ itself sends two or three levels
 
 _FRAME = struct.Struct(">BHI")
 _CONTENT = struct.Struct(">BHIHHQ")  # frame of a content header up to the body size
+_BODY = struct.Struct(">BBHI")  # the end of the frame before, and the beginning of the body's
 _CONTENT_PAYLOAD = struct.Struct(">HHQ")
 _TAG = struct.Struct(">QB")
 _ACK_FRAME = struct.Struct(">BHIHHQBB")
@@ -333,20 +334,16 @@ def publish_method(channel: int, queue: str) -> bytes:
     return _FRAME.pack(METHOD, channel, len(payload)) + payload + END
 
 
-def content_frames(channel: int, properties: bytes, body: bytes, largest: int) -> list[bytes]:
-    """Header and body frames behind a publish. ``largest`` is the negotiated frame_max; 0 = no limit."""
+def publish_frames(method: bytes, channel: int, properties: bytes, body: bytes, largest: int) -> Sequence[bytes]:
+    """``method`` (of ``publish_method``) and the header and body frames behind it, in pieces to be joined. ``largest``
+    is the negotiated frame_max; 0 = no limit."""
     size = len(body)
-    pieces = [_CONTENT.pack(HEADER, channel, len(properties) + 12, BASIC, 0, size), properties]
-    if size + 8 <= largest or not largest:
-        if size:
-            pieces += (b"\xce" + _FRAME.pack(BODY, channel, size), body, END)
-        else:
-            pieces.append(END)
-        return pieces
-    pieces.append(END)
-    step = largest - 8
-    for start in range(0, size, step):
-        piece = body[start : start + step]
+    head = _CONTENT.pack(HEADER, channel, len(properties) + 12, BASIC, 0, size)
+    if size and (size + 8 <= largest or not largest):
+        return (method, head, properties, _BODY.pack(FRAME_END, BODY, channel, size), body, END)
+    pieces = [method, head, properties, END]
+    for start in range(0, size, largest - 8 if largest else 1):
+        piece = body[start : start + largest - 8]
         pieces += (_FRAME.pack(BODY, channel, len(piece)), piece, END)
     return pieces
 

@@ -27,7 +27,7 @@ def delay_queues(outbox: str) -> dict[str, int]:
 
 
 def next_leg(outbox: str, remaining: float) -> str | None:
-    """The queue with the longest delay that ends in time (``SLACK`` late at most), or None if the rest is short enough to be held."""
+    """The queue with the longest delay that ends in time (``SLACK`` late at most); None: what is left can be held."""
     if remaining > HOLD:
         for seconds, name in _LEGS:
             if seconds <= remaining + SLACK:
