@@ -27,6 +27,8 @@ def main() -> int:
         reactor.addSystemEventTrigger("before", "shutdown", demo.clean_up)
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reactor.stop))
         reactor.run()
+    if demo.status == 130:
+        print("\nStopped, and cleaned up.")
     return demo.status
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from shutil import get_terminal_size
 from typing import Any, TextIO
 
 from mailerq.demo.check import Result
@@ -33,8 +34,9 @@ class Progress:
             f"{retries} retries; {seconds:.1f} s"
         )
         if self._tty:
-            filled = 20 * done // self._total
-            bar = "█" * filled + "░" * (20 - filled)
+            width = max(0, min(30, get_terminal_size().columns - len(text) - 5))
+            filled = width * done // self._total
+            bar = "█" * filled + "░" * (width - filled)
             self._out.write(f"\r  {bar} {text}\x1b[K" + ("\n" if last else ""))
         else:
             self._out.write(f"  {text}\n")
