@@ -173,13 +173,15 @@ class Deliveries:
         mail.deadline = deadline(job, policy.max_delivery_time, mail.seen)
         smarthost = self._smarthost(mail)
         if smarthost is not None:
-            self._resolver.hosts_of(smarthost[0], smarthost[1], partial(self._routed, mail))
-            return
-        found = self._resolver.cached(job.domain)
-        if found is None:
-            self._resolver.lookup(job.domain, partial(self._routed, mail))
+            found = self._resolver.cached_host(smarthost[0], smarthost[1])
         else:
+            found = self._resolver.cached(job.domain)
+        if found is not None:
             self._routed(mail, found)
+        elif smarthost is not None:
+            self._resolver.hosts_of(smarthost[0], smarthost[1], partial(self._routed, mail))
+        else:
+            self._resolver.lookup(job.domain, partial(self._routed, mail))
 
     def _smarthost(self, mail: Mail) -> tuple[str, int, str, str] | None:
         """Host, port, user and password of where to deliver instead of to the MX, if anywhere."""

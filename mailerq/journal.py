@@ -16,11 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from twisted.logger import Logger
 
 from mailerq.verdict import DELIVERED, FAILED, Delivered, Parked, Retry, Verdict
 
 ROOM = 16 * 1024 * 1024  # bytes of a new journal, beside what is open; when they are used up, it is made anew
 KEEP = 3600.0  # seconds for which what an earlier life left open is believed
+
+
+_log = Logger()
 
 
 class JournalInUse(Exception):
@@ -51,6 +55,7 @@ class Journal:
         self._count = 0
         self._life = random_hex()
         self._at = 0
+        self.full = False
         self._settled: list[bytes] = []  # lines of the last second; see settled()
         self._aged: list[bytes] = []  # lines of the second before
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +90,8 @@ class Journal:
 
     def tick(self) -> None:
         """To be called about once a second."""
+        if self.full:
+            self._rotate()
         aged, self._aged, self._settled = self._aged, self._settled, []
         if aged:
             self._write(b"".join(aged))
@@ -120,9 +127,9 @@ class Journal:
         end = self._at + len(line)
         if end > len(self._map):
             self._rotate()  # the new one holds this line already
-            return
-        self._map[self._at : end] = line
-        self._at = end
+        elif not self.full:
+            self._map[self._at : end] = line
+            self._at = end
 
     def _read(self) -> None:
         try:
@@ -140,28 +147,45 @@ class Journal:
             self._left.setdefault(remembered.digest, []).append(remembered)
 
     def _rotate(self) -> None:
+        """Throw out what is settled. Where there is no room on the disk for that, nothing more is noted until there is,
+        and then all that is open is."""
+        try:
+            file, mapped = self._rewrite()
+        except OSError as error:
+            if not self.full:
+                _log.error(
+                    "{journal}: a mail may be sent twice if we are killed now: {error}", journal=self, error=error
+                )
+            self.full = True
+            return
+        self.full = False
         self._map.close()
         os.close(self._file)
-        self._file, self._map = self._rewrite()
+        self._file, self._map = file, mapped
 
     def _rewrite(self) -> tuple[int, mmap.mmap]:
         """A new file that holds only what is open, in the place of the old one."""
         lines = [line for kept in self._open.values() for line in kept]
         for left in self._left.values():
             lines += [line for remembered in left for line in _lines_of(remembered)]
-        self._settled.clear()
-        self._aged.clear()
         beside = self._path.with_name(self._path.name + ".new")
         content = b"".join(lines)
         size = len(content) + ROOM
         file = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.posix_fallocate(file, 0, size)
+        try:
+            os.posix_fallocate(file, 0, size)
+        except OSError:
+            os.close(file)
+            os.unlink(beside)
+            raise
         mapped = mmap.mmap(file, size)
         mapped[: len(content)] = content
         mapped.flush()
         os.fsync(file)
         os.replace(beside, self._path)
         self._at = len(content)
+        self._settled.clear()
+        self._aged.clear()
         return file, mapped
 
     def __repr__(self) -> str:

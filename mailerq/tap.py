@@ -35,7 +35,7 @@ from mailerq.smtp.factory import ConnectOptions, HostFactory, Timeouts
 
 _log = Logger()
 
-FIXED_AT_START = ("broker", "queues", "store", "dns", "journal", "manhole", "log", "workers")
+FIXED_AT_START = ("broker", "queues", "store", "journal", "manhole", "log", "workers")
 DEFAULT_FILES = ("etc/mailerq.yaml", "/etc/mailerq/mailerq.yaml")
 
 
@@ -125,7 +125,7 @@ class Engine(MultiService):
         dice = random.Random()
         self.events = Events(reactor.seconds, lambda call: reactor.callLater(0, call))
         self.broker = make_broker(reactor, settings, dice)
-        self.resolver = Resolver(reactor, settings.dns, dice)
+        self.resolver = Resolver(reactor, settings.dns, dice, settings.smtp.port)
         connect = smtp_connector(reactor, lambda: self.settings)
         self.scheduler = Scheduler(reactor, settings, connect, dice)
         self.journal: Journal | None = None
@@ -212,7 +212,7 @@ class Engine(MultiService):
         self.scheduler.reload(self.settings)
         if self.deliveries is not None:
             self.deliveries.reload(self.settings)
-        self.resolver.clear()
+        self.resolver.clear(self.settings.dns)
         self.log.reopen()
         _log.info("reloaded{but}", but=f"; needs a restart: {', '.join(fixed)}" if fixed else "")
 
