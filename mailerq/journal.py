@@ -154,7 +154,7 @@ class Journal:
         except OSError as error:
             if not self.full:
                 _log.error(
-                    "{journal}: a mail may be sent twice if we are killed now: {error}", journal=self, error=error
+                    "{journal}: if we are killed now, mails may be sent twice: {error}", me=self, error=error
                 )
             self.full = True
             return
