@@ -49,12 +49,18 @@ class ClientTls:
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         connection = SSL.Connection(self._context, None)
-        connection.set_app_data(self)
+        connection.set_verify(SSL.VERIFY_PEER, self._note)
         name = self._names[0].rstrip(".") if self._names else ""
         if name.isascii() and re.fullmatch(r"[A-Za-z0-9._-]+", name) and not _is_ip(name):
             connection.set_tlsext_host_name(name.encode())
         self._connection = connection
         return connection
+
+    def _note(self, connection: Any, certificate: Any, number: int, depth: int, good: int) -> bool:
+        """OpenSSL asks for each certificate of the chain; the first problem is kept, and the handshake goes on."""
+        if not good and self.problem is None:
+            self.problem = PROBLEMS.get(number, f"certificate does not verify (OpenSSL error {number})")
+        return True
 
     def facts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """``cipher`` and ``certificate`` as ``Peer`` has them. Never raises."""
@@ -100,7 +106,6 @@ def context(strict: bool, trust: Any) -> SSL.Context:
     made.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     made.set_mode(SSL.MODE_RELEASE_BUFFERS)
     _trust(trust)._addCACertsToContext(made)
-    made.set_verify(SSL.VERIFY_PEER, _note)
     return made
 
 
@@ -108,14 +113,6 @@ def _trust(trust: Any) -> Any:
     from twisted.internet._sslverify import IOpenSSLTrustRoot, OpenSSLDefaultPaths
 
     return OpenSSLDefaultPaths() if trust is None else IOpenSSLTrustRoot(trust)
-
-
-def _note(connection: SSL.Connection, certificate: Any, number: int, depth: int, good: int) -> bool:
-    """OpenSSL asks for each certificate of the chain; the first problem is kept, and the handshake goes on."""
-    tls = connection.get_app_data()
-    if not good and tls is not None and tls.problem is None:
-        tls.problem = PROBLEMS.get(number, f"certificate does not verify (OpenSSL error {number})")
-    return True
 
 
 def _described(certificate: x509.Certificate) -> dict[str, Any]:
