@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from mailerq import __version__
+from mailerq.cli import find_config
 from mailerq.delivery import Deliveries
 from mailerq.events import Events
 from mailerq.interfaces import BrokerRefused
@@ -36,7 +37,6 @@ from mailerq.smtp.factory import ConnectOptions, HostFactory, Timeouts
 _log = Logger()
 
 FIXED_AT_START = ("broker", "queues", "store", "journal", "manhole", "log", "workers")
-DEFAULT_FILES = ("etc/mailerq.yaml", "/etc/mailerq/mailerq.yaml")
 
 
 class Options(usage.Options):
@@ -55,13 +55,6 @@ class Options(usage.Options):
         sys.exit(0)
 
 
-def find_config(named: str | None) -> str | None:
-    """The configuration file that is meant; None where there is none, and all is as by default."""
-    if named or os.environ.get("MAILERQ_CONFIG"):
-        return named or os.environ["MAILERQ_CONFIG"]
-    return next((path for path in DEFAULT_FILES if os.path.exists(path)), None)
-
-
 def makeService(options: Options) -> MultiService:
     """The engine as a service, from the configuration; a wrong one ends with all its errors."""
     from twisted.internet import reactor
@@ -70,9 +63,7 @@ def makeService(options: Options) -> MultiService:
     try:
         settings = load(path)
     except SettingsError as error:
-        raise usage.UsageError("the configuration cannot be used:\n" + "\n".join(error.errors)) from None
-    except OSError as error:
-        raise usage.UsageError(f"{path}: {error.strerror}") from None
+        raise SystemExit("mailerq: the configuration cannot be used:\n" + "\n".join(error.errors)) from None
     return Engine(reactor, settings, path)
 
 
@@ -174,7 +165,6 @@ class Engine(MultiService):
     def _refuse(self, why: str) -> None:
         """There is nothing to be done without a person: say why, and end with status 1."""
         _log.critical("cannot run: {why}", why=why)
-        print(f"mailerq: cannot run: {why}", file=sys.stderr)
         self.reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         self.reactor.callWhenRunning(self.reactor.stop)
 
@@ -203,7 +193,7 @@ class Engine(MultiService):
         """Read the configuration again; what is wrong with it is said, and nothing changes then."""
         try:
             settings = load(self.path)
-        except (SettingsError, OSError) as error:
+        except SettingsError as error:
             _log.error("not reloaded, the configuration cannot be used:\n{errors}", errors=str(error))
             return
         fixed = [key for key in FIXED_AT_START if getattr(settings, key) != getattr(self.settings, key)]
