@@ -44,6 +44,8 @@ class Wire:
         self.heard: list[tuple[str, dict[str, Any]]] = []
         self.published: list[tuple[str, dict[str, Any], bytes]] = []
         self.writes: list[bytes] = []
+        self.channels: set[int] = set()
+        self.confirmed = 0
         self.producer: Any = None
         self.lost = False
         self.aborted = False
@@ -117,6 +119,7 @@ class Wire:
 
     def _method(self, channel: int, name: str, fields: dict[str, Any]) -> None:
         self.heard.append((name, fields))
+        self.channels.add(channel)
         if name == "basic.publish":
             assert fields["mandatory"]
             self._message = [fields["routing-key"]]
@@ -438,6 +441,7 @@ class ReconnectTests(BrokerCase):
 
     def test_nonsense(self) -> None:
         """Whatever the broker sends, the worst that happens is a reconnection."""
+        cut_off = codec.encode_method(1, (60, 50), ("short", "shortstr"), (1, "x"))
         nonsense = [
             b"HTTP/1.1 400 Bad Request\r\n\r\n",
             codec.encode_method(1, (60, 99), (), ()),
@@ -447,7 +451,7 @@ class ReconnectTests(BrokerCase):
             b"\x03\x00\x01\x00\x00\x00\x01x\xce",
             b"\x01\x00\x01\x00\x00\x00\x00\xce",
             b"\x01\x00\x01\x00\x00\x00\x04\x00\x3c\x00\x50\xce",
-            b"".join(codec.publish_frames(codec.encode_method(1, (60, 50), ("short", "shortstr"), (1, "x")), 1, b"\0\0", b"a", 0)),
+            b"".join(codec.publish_frames(cut_off, 1, b"\0\0", b"a", 0)),
         ]  # fmt: skip
         for raw in nonsense:
             self.setUp()
@@ -637,6 +641,48 @@ class SettleTests(BrokerCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
         self.assertEqual(self.taker.reasons, [])
 
+    def test_text_that_json_allows(self) -> None:
+        """Lone surrogates in a header, an id or a queue name neither raise nor keep the job."""
+        wire = self.run_until_ready()
+        wire.deliver(1)
+        odd = "\ud83d"
+        self.taker.jobs[0].settle(
+            [Publication("results", b"r", headers={"reason": odd}, message_id=odd), Publication(odd, b"x")],
+            self.answers.append,
+        )
+        self.turns()
+        self.assertEqual([properties["headers"] for _, properties, _ in wire.published], [{"reason": "?"}])
+        wire.confirm(1)
+        self.turns()
+        self.assertEqual(self.answers, [True])
+
+    def test_many_queues_of_jobs(self) -> None:
+        """Queues are declared a few at a time."""
+        wire = self.run_until_ready()
+        self.broker.publish([Publication(f"q{n}", b"") for n in range(300)], self.answers.append)
+        self.turns(2000)
+        self.assertEqual(len(wire.published), 300)
+        self.assertLess(max(wire.channels), 20)
+
+    def test_queue_that_cannot_be(self) -> None:
+        """A job is kept for a queue that we may not declare; a bare publication is refused after a while."""
+        wire = self.run_until_ready()
+        wire.deliver(1)
+        self.rules.refuse["theirs"] = (403, "ACCESS_REFUSED")
+        self.settle(0, b"r", queue="theirs")
+        refused: list[bool] = []
+        self.broker.publish([Publication("theirs", b"bare")], refused.append)
+        for _ in range(200):
+            for number, (_, properties, body) in list(enumerate(wire.published, 1))[wire.confirmed :]:
+                wire.say(1, "basic.return", 312, "NO_ROUTE", "", "theirs", message=(properties, body))
+                wire.confirm(number)
+                wire.confirmed = number
+            self.clock.pump([1] + [0] * 20)
+            wire.raw(codec.HEARTBEAT_FRAME)
+        self.assertEqual((self.answers, refused), ([], [False]))
+        self.assertLess(len(wire.published), 30)
+        self.assertTrue(self.broker.connected)
+
     def test_queue_of_a_job(self) -> None:
         """A queue nobody has seen is declared once, before the first publication to it; order is kept."""
         wire = self.run_until_ready()
@@ -757,6 +803,20 @@ class FlowTests(BrokerCase):
         self.assertLess(names.index("basic.ack"), names.index("connection.close"))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertFalse(self.broker.connected)
+
+    def test_late_deliveries(self) -> None:
+        """What comes while the connection is being closed is for nobody."""
+        wire = self.run_until_ready()
+        self.rules.silent.add("connection.close")
+        stopped = self.broker.stopService()
+        self.turns()
+        wire.deliver(1)
+        wire.say(0, "connection.unblocked")
+        self.turns()
+        self.assertEqual(self.taker.jobs, [])
+        wire.say(0, "connection.close-ok")
+        self.turns()
+        self.successResultOf(stopped)
 
     def test_stop_deaf(self) -> None:
         """A broker that does not answer does not keep us."""

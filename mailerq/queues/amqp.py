@@ -277,7 +277,7 @@ class AmqpBroker(Service):
 
     def _undeclared(self, failure: Any, session: Session, queue: str) -> None:
         problem = failure.value
-        if not session.ended:
+        if not session.link.closed:
             never = isinstance(problem, ValueError)
             session.undeclarable(queue, f"the queue {queue[:80]!r} cannot be declared: {problem}", never=never)
 
@@ -298,6 +298,8 @@ class AmqpBroker(Service):
 
     def blocked(self, session: Session, reason: str | None) -> None:
         """Take nothing while the results could not be published."""
+        if session.ended:
+            return
         if reason is None:
             log.info("the broker takes publications again")
             if not self._paused:
@@ -394,8 +396,7 @@ class AmqpBroker(Service):
 
     def _misaligned(self, failure: Any, session: Session) -> None:
         """The queue cannot be consumed now: later. (A lost link is told elsewhere.)"""
-        if session.ended or self._consumed is None:
-            self._align()
+        if session.link.closed or self._consumed is None:
             return
         log.error(
             "the queue {queue!r} cannot be consumed: {why}; trying on",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, ITCPTransport
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -292,6 +292,9 @@ class Link(AMQClient):  # type: ignore[misc]
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(_Brake(self), True)
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)  # we write once a turn; nothing to wait for
+            self.transport.setTcpKeepAlive(True)
         self._channel(0)
         self.send_init_string()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from mailerq.interfaces import QueueState
@@ -11,6 +12,7 @@ from mailerq.queues import codec
 from mailerq.queues.amqp_link import Link, Refusal
 from mailerq.queues.delays import delay_queues
 
+_AT_ONCE = 8  # declarations, each on its channel
 _NOT_AS_WISHED = (403, 405, 406)  # access refused, resource locked, precondition failed
 _ROLES = ("outbox", "inbox", "results", "success", "failure", "retry", "invalid", "dsn")
 
@@ -27,6 +29,7 @@ class AmqpQueues:
     def __init__(self, queues: Any) -> None:
         self._queues = queues
         self._delays = delay_queues(queues.outbox)
+        self._gate = DeferredSemaphore(_AT_ONCE)
 
     @property
     def configured(self) -> list[str]:
@@ -64,15 +67,18 @@ class AmqpQueues:
         codec.short_string(name)
         if not self.declared_by_us(name):
             return
-        channel = await link.open_channel()
-        durable = bool(self._queues.durable) or self._queues.type == "quorum"
+        await self._gate.acquire()
         try:
+            channel = await link.open_channel()
+            durable = bool(self._queues.durable) or self._queues.type == "quorum"
             await channel.queue_declare(queue=name, durable=durable, arguments=self.arguments(name))
+            await link.close_channel(channel)
         except Refusal as refusal:
             if refusal.code in _NOT_AS_WISHED:
                 raise NotAsWished(refusal.text) from None
             raise
-        await link.close_channel(channel)
+        finally:
+            self._gate.release()
 
     async def exists(self, link: Link, name: str) -> bool:
         """Whether there is a queue of that name."""

@@ -22,7 +22,9 @@ LARGE = 256 << 20
 """Bytes. RabbitMQ itself refuses more than 128 MB by default. What is larger all the same is given to the taker, and
 logged: to leave it in the queue would help nobody."""
 
+_UNROUTED_MOST = 3  # tries after which a bare publication for a queue that is not there is refused
 _AGAIN_MOST = 30.0  # seconds between two tries of a publication that the broker does not take
+_KEEP_DECLARED = 20_000  # queue names that are known to exist
 _KEEP_ENCODED = 4096  # queue names of which the frame is kept
 
 log = Logger()
@@ -367,7 +369,7 @@ class Session(LinkUser):
             front = (front[0] | 0x20).to_bytes(1, "big") + front[1:] + _headers(headers)
         if message_id is None:
             return front + back
-        raw = message_id.encode("utf-8", "surrogateescape")[:255]
+        raw = message_id.encode("utf-8", "replace")[:255]
         return b"%b%b%c%b" % (front, back, len(raw), raw)
 
     def _ends(self, priority: int | None, encoding: str | None, with_id: bool) -> tuple[bytes, bytes]:
@@ -418,6 +420,8 @@ class Session(LinkUser):
 
     def declared_now(self, queue: str) -> None:
         """The queue is there: what waited for it goes out first."""
+        if len(self.declared) >= _KEEP_DECLARED:  # jobs may name any number
+            self.declared.clear()
         self.declared.add(queue)
         self._backlog.extendleft(reversed(self._undeclared.pop(queue, [])))
         self.pump()
@@ -494,7 +498,7 @@ class Session(LinkUser):
     def _unrouted(self, entry: Entry) -> None:
         """There is no such queue (any more)."""
         self.declared.discard(entry.queue)
-        if not self._may_declare and not entry.owner.unrouted():
+        if (not self._may_declare or entry.tries >= _UNROUTED_MOST) and not entry.owner.unrouted():
             if not self.under_way:
                 self._owner.emptied()
             return
@@ -558,7 +562,7 @@ class Session(LinkUser):
         for pile in (self._outstanding, self._unconfirmed, self._backlog, self._undeclared, self.batches, self._acks):
             pile.clear()
         self._direct.clear()
-        self.aside = None
+        self.aside = deque(maxlen=0)  # what still comes is for nobody
         self.under_way = 0
         return told
 
@@ -568,7 +572,12 @@ def _headers(headers: Any) -> bytes:
     try:
         return codec.encode_table(headers)
     except ValueError:
-        return codec.encode_table({str(name)[:60]: str(value) for name, value in headers.items()})
+        return codec.encode_table({_text(name)[:60]: _text(value) for name, value in headers.items()})
+
+
+def _text(value: Any) -> str:
+    """As text without lone surrogates."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _message_id(properties: bytes) -> Any:
