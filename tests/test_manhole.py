@@ -4,9 +4,11 @@ import os
 import pty
 import random
 import re
+import shutil
 import socket
 import stat
 import sys
+import tempfile
 import termios
 from typing import Any
 
@@ -212,12 +214,12 @@ class Logged(TestCase):
 
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
-        self.folder = self.mktemp()
-        os.mkdir(self.folder)
+        self.folder = tempfile.mkdtemp()  # mktemp's is too long for a socket
+        self.addCleanup(shutil.rmtree, self.folder)
 
     def path(self, name: str = "manhole") -> str:
-        """A path that is short enough for a socket."""
-        return os.path.relpath(os.path.join(self.folder, name))
+        """Where the socket is."""
+        return os.path.join(self.folder, name)
 
 
 class Refused(Logged):
@@ -298,7 +300,7 @@ class Socket(Logged):
     def client(self, path: str, child_fds: dict[int, Any] | None = None) -> _Client:
         """``python -m mailerq.admin.manhole PATH``."""
         client = _Client()
-        arguments = [sys.executable, "-m", "mailerq.admin.manhole", os.path.abspath(path)]
+        arguments = [sys.executable, "-m", "mailerq.admin.manhole", path]
         home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         environment = {**os.environ, "PYTHONPATH": home}
         reactor.spawnProcess(client, sys.executable, arguments, environment, childFDs=child_fds)
