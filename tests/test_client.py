@@ -50,11 +50,11 @@ ehlo      drip       finished one: success 250 2.0.0 accept
 ehlo      4xx        finished one: success 250 2.0.0 accept
 ehlo      5xx        finished one: success 250 2.0.0 accept
 ehlo      empty      finished one: success 250 2.0.0 accept
-ehlo      1xx        failed: noaccess 150 ehlo
-ehlo      3xx        failed: noaccess 354 ehlo
-ehlo      garbage    failed: noaccess ehlo
-ehlo      two codes  failed: noaccess 450 ehlo
-ehlo      twice      failed: noaccess 250 ehlo
+ehlo      1xx        failed: error 150 ehlo
+ehlo      3xx        failed: error 354 ehlo
+ehlo      garbage    failed: error ehlo
+ehlo      two codes  failed: error 450 ehlo
+ehlo      twice      failed: error 250 ehlo
 ehlo      421        failed: error 421 4.3.2 ehlo
 ehlo      silence    failed: timeout ehlo
 ehlo      close      failed: lost ehlo

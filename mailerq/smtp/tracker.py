@@ -78,7 +78,7 @@ _FINISH, _ODD, _BYE, _NO, _QUIT, _RESET = Do.FINISH, Do.ODD, Do.BYE, Do.REFUSED,
 _SUCCESS, _ACCEPT = Type.SUCCESS, State.ACCEPT  # an enum's members cost more to reach than a name does
 _NOTHING, _SEND, _BODY = Do.NOTHING, Do.SEND, Do.BODY
 _WALL = (Type.NOACCESS,) * 4
-_NAMED = (Type.LOST, Type.TIMEOUT, Type.NOACCESS, Type.NOACCESS)
+_NAMED = (Type.LOST, Type.TIMEOUT, Type.ERROR, Type.NOACCESS)
 _TLS = (Type.TLS,) * 4
 _TALK = (Type.LOST, Type.TIMEOUT, Type.ERROR, Type.ERROR)
 
@@ -86,8 +86,8 @@ _TALK = (Type.LOST, Type.TIMEOUT, Type.ERROR, Type.ERROR)
 _TABLE = {
     # awaited               421      1xx     2xx               3xx           4xx      5xx
     "its greeting":        (_NO,     _NO,    Do.EHLO,          _NO,          _NO,     _NO),
-    "EHLO":                (_BYE,    _NO,    Do.OFFERS,        _NO,          Do.HELO, Do.HELO),
-    "HELO":                (_BYE,    _NO,    Do.OFFERS,        _NO,          _NO,     _NO),
+    "EHLO":                (_BYE,    _ODD,   Do.OFFERS,        _ODD,         Do.HELO, Do.HELO),
+    "HELO":                (_BYE,    _ODD,   Do.OFFERS,        _ODD,         _NO,     _NO),
     "STARTTLS":            (_BYE,    _NO,    Do.TLS,           _NO,          _NO,     _NO),
     "the TLS handshake":   (_NO,     _NO,    _NO,              _NO,          _NO,     _NO),
     "AUTH":                (_BYE,    _ODD,   Do.AUTHENTICATED, Do.CHALLENGE, _NO,     _NO),
