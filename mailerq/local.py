@@ -25,6 +25,16 @@ class LocalAddresses:
         self._known[address] = (found, now + self.REMEMBER)
         return found
 
+    def towards(self, address: str) -> str | None:
+        """The local address from which the system would connect to ``address``; None where there is no way to it."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((address, 25))  # sends nothing
+                return str(probe.getsockname()[0])
+        except (OSError, ValueError):
+            return None
+
 
 def _can_bind(address: str) -> bool:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -252,6 +252,7 @@ class Scheduler:
             found.link = link
             found.given = now
             if found.has_body:
+                link.sent += 1
                 return found
             self.way.ended(found, _NO_BODY, link)
             found = self._take_next(link, now)
@@ -287,7 +288,7 @@ class Scheduler:
         mail, link.mail = link.mail, None
         self._unlink(link)
         if mail is not None:
-            self._walk_on(link, mail, outcome, now, outcome.type in _GOES_ON)
+            self._walk_on(link, mail, outcome, now, outcome.type in _GOES_ON or outcome.code == 421)
 
     def next_mail(self, connection: Any) -> Mail | None:
         """What may go out in one write with the message before it."""
@@ -301,7 +302,6 @@ class Scheduler:
         """The talk about a mail is over; the connection may carry the next."""
         link: Link = connection.link
         now = self.now()
-        link.sent += 1
         link.lane.site.sent_one(now)
         if outcome.type is Type.SUCCESS:
             self.hosts.is_well(link.host.address)
@@ -317,6 +317,7 @@ class Scheduler:
 
     def unsent(self, connection: Any, mail: Mail) -> None:
         """A mail that went along in one write was not tried."""
+        connection.link.sent -= 1
         if self._drained is not None:
             mail.link = None
             self.way.given_back(mail)
