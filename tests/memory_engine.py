@@ -1,0 +1,216 @@
+"""A whole engine in memory: the real way of a mail, over a clock, connections in memory and queues in memory.
+
+``play(row)`` is one row of ``rows.py``, from its jobs to what came of them.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import error
+
+from mailerq.delivery import Deliveries
+from mailerq.events import Events
+from mailerq.interfaces import Publication
+from mailerq.journal import Journal
+from mailerq.queues.memory import MemoryBroker
+from mailerq.route import Answer, NoHosts, Route, ascii_name, direct, fixed, literal, mx_names, null_mx, routed, site
+from mailerq.scheduler import Scheduler
+from mailerq.settings import Settings, parse
+from mailerq.tap import smtp_connector
+from tests.certificates import make
+from tests.mx import EXTENSIONS, Mx, Net
+from tests.row import QUEUES, Host, Names, Ran, Row
+from tests.rows import settings_of
+
+START = 1_800_000_000.0
+PORT = 2525
+LONGEST = 60.0  # seconds of the clock for a row
+
+
+class Zone:
+    """A resolver that knows everything at once: names and their lines as ``tests/dns.py`` has them."""
+
+    def __init__(self, clock: Any, settings: Settings, zone: dict[str, list[str]]) -> None:
+        self._clock = clock
+        self._dns = settings.dns
+        self._port = settings.smtp.port
+        self.zone = zone
+
+    def cached(self, domain: str) -> Answer | None:
+        """Nothing is: all is looked up."""
+        return None
+
+    def cached_host(self, hostname: str, port: int) -> Answer | None:
+        """Nothing is."""
+        return None
+
+    def lookup(self, domain: str, callback: Callable[[Answer], None]) -> None:
+        """The answer in the next turn."""
+        self._clock.callLater(0, callback, self._domain(domain))
+
+    def hosts_of(self, hostname: str, port: int, callback: Callable[[Answer], None]) -> None:
+        """The answer in the next turn."""
+        key = site(hostname, port)
+        self._clock.callLater(0, callback, direct(hostname, key, self._addresses(hostname), port))
+
+    def _domain(self, domain: str) -> Answer:
+        own = literal(domain, self._port)
+        name = ascii_name(domain)
+        if own is not None or not isinstance(name, str):
+            return own or name  # type: ignore[return-value]
+        if (route := fixed(name, self._dns, self._port)) is not None:
+            return route
+        lines = self.zone.get(name)
+        if lines is None:
+            return NoHosts(f"{name} does not exist", True)
+        if lines in (["SERVFAIL"], ["SILENT"]):
+            return NoHosts("the servers do not answer")
+        listed = [line.split()[1:] for line in lines if line.startswith("MX")]
+        if not listed:
+            return direct(name, name, self._addresses(name), self._port)
+        mx = mx_names([(int(preference), host.rstrip(".")) for preference, host in listed])
+        if mx is None:
+            return null_mx(name)
+        found: Route | NoHosts = routed(
+            name, mx, {host: self._addresses(host) for _, host in mx}, self._port, float("inf")
+        )
+        return found
+
+    def _addresses(self, name: str) -> tuple[str, ...]:
+        if name.replace(".", "").isdecimal() or ":" in name:
+            return (name,)
+        lines = [line.split() for line in self.zone.get(name, ())]
+        for kind, value, *_ in lines:
+            if kind == "CNAME":
+                return self._addresses(value)
+        return tuple(value for kind, value, *_ in lines if kind in ("A", "AAAA"))
+
+
+class Local:
+    """Loopback addresses are here, no others."""
+
+    def has(self, address: str) -> bool:
+        """Whether ``address`` is on this host."""
+        return address.startswith("127.") or address == "::1"
+
+    def towards(self, address: str) -> str:
+        """The one that the system would take."""
+        return "127.0.0.1"
+
+
+class MemoryEngine:
+    """The parts of ``tap.Engine``, joined in the same way."""
+
+    def __init__(self, settings: Settings, zone: dict[str, list[str]], journal: str, net: Net | None = None) -> None:
+        self.net = net or Net()
+        if not self.net.seconds():
+            self.net.rightNow = START
+        self.settings = settings
+        dice = random.Random(1)
+        hexes = count(0x100000000000)
+        self.broker = MemoryBroker(self.net, settings)
+        self.events = Events(self.net.seconds, lambda call: self.net.callLater(0, call))
+        self.scheduler = Scheduler(self.net, settings, smtp_connector(self.net, lambda: self.settings), dice)
+        self.journal = Journal(journal, self.net.seconds, lambda: f"{next(hexes):x}")
+        self.resolver: Any = Zone(self.net, settings, zone)
+        self.deliveries = Deliveries(
+            self.net,
+            settings,
+            broker=self.broker,
+            resolver=self.resolver,
+            scheduler=self.scheduler,
+            journal=self.journal,
+            events=self.events,
+            local=Local(),  # type: ignore[arg-type]
+        )
+        self.broker.consume(settings.queues.outbox, self.deliveries, settings.queues.window)
+        self.broker.startService()
+
+    def publish(self, body: bytes, encoding: str | None = None) -> None:
+        """Put a job on the outbox."""
+        outbox = self.settings.queues.outbox
+        self.broker.publish([Publication(outbox, body, encoding=encoding)], lambda done: None)
+
+    def take_all(self, queues: list[str]) -> list[tuple[str, bytes]]:
+        """All that lies in those queues, which are empty then."""
+        found: list[tuple[str, bytes]] = []
+        for queue in queues:
+            self.broker.get(queue, 1000).addCallback(
+                lambda takens, queue=queue: [(found.append((queue, one.body)), one.settle([])) for one in takens]
+            )
+        return found
+
+
+def make_host(wanted: Host, name: str, clock: Any = None) -> Mx:
+    """The Mx that a row asks for."""
+    certificate = None
+    if wanted.certificate is not None:
+        names = {"other": "other.example"}.get(wanted.certificate, name)
+        certificate = make(names, days=-1 if wanted.certificate == "old" else 30)
+    return Mx(
+        clock,
+        script=dict(wanted.script),
+        extensions=EXTENSIONS if wanted.extensions is None else wanted.extensions,
+        certificate=certificate,
+        users=dict(wanted.users) if wanted.users else None,
+        idle_after=wanted.idle_after,
+    )
+
+
+def play(row: Row, number: int = 1) -> Ran:
+    """One row, from its jobs to what came of them."""
+    addresses = tuple(host.address or f"127.1.{at}.1" for at, host in enumerate(row.hosts, 1))
+    names = Names(f"row{number}", addresses, PORT, START)
+    config = settings_of(row.group)
+    if row.limits:
+        config["limits"] = [{"domain": names.domain, **row.limits}]
+    zone = {names.replace(name): [names.replace(line) for line in lines] for name, lines in row.zone().items()}
+    with tempfile.TemporaryDirectory() as folder:
+        text = json.dumps(config).replace('"$PORT"', str(PORT))
+        engine = MemoryEngine(parse(text, "row", {}), zone, str(Path(folder) / "journal"))
+        hosts = [put_host(engine.net, address, host) for address, host in zip(addresses, row.hosts, strict=True)]
+        ran = Ran(row, names, hosts)
+        run(engine, ran)
+        engine.journal.close()
+    return ran
+
+
+def put_host(net: Net, address: str, wanted: Host) -> Mx | None:
+    """Let the host be in the network."""
+    if wanted.kind == "mx":
+        mx: Mx = net.add(address, make_host(wanted, "mx"))
+        return mx
+    if wanted.kind == "refuses":
+        net.add(address, error.ConnectionRefusedError())
+    return None
+
+
+def run(engine: MemoryEngine, ran: Ran) -> None:
+    """Publish the jobs when their time has come, until all have ended, and a little longer."""
+    net = engine.net
+    queues = [*QUEUES, *(f"{ran.names.row}.{name}" for name in ("mine", "good", "bad", "again", "out"))]
+    until = START + LONGEST
+    over: dict[int, float] = {}
+    jobs = ran.row.jobs
+    while net.seconds() < until:
+        for number, job in enumerate(jobs):
+            ready = job.after is None or (job.after in over and net.seconds() >= over[job.after] + job.delay)
+            if number not in ran.published and ready:
+                body = job.body(ran.names.replace, number)
+                ran.published[number] = net.seconds()
+                engine.publish(body, job.encoding)
+        net.run(0.05)
+        for queue, body in engine.take_all(queues):
+            ran.add(queue, body, net.seconds())
+        for number in ran.published:
+            if number not in over and ran.ended(number):
+                over[number] = net.seconds()
+        if len(over) == len(jobs) and until == START + LONGEST:
+            until = net.seconds() + ran.row.lasts
