@@ -190,7 +190,9 @@ class Engine(MultiService):
             _log.debug("no SIGHUP in this thread")
 
     def reload(self) -> None:
-        """Read the configuration again; what is wrong with it is said, and nothing changes then."""
+        """Read the configuration again; what is wrong with it is said, and nothing changes then. The log is opened anew
+        in any case."""
+        self.log.reopen()
         try:
             settings = load(self.path)
         except SettingsError as error:
@@ -203,7 +205,6 @@ class Engine(MultiService):
         if self.deliveries is not None:
             self.deliveries.reload(self.settings)
         self.resolver.clear(self.settings.dns)
-        self.log.reopen()
         _log.info("reloaded{but}", but=f"; needs a restart: {', '.join(fixed)}" if fixed else "")
 
     def _open_manhole(self, path: str) -> None:
