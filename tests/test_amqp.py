@@ -656,6 +656,15 @@ class SettleTests(BrokerCase):
         self.turns()
         self.assertEqual(self.answers, [True])
 
+    def test_only_for_an_impossible_queue(self) -> None:
+        """Even then ``done`` does not come before ``settle`` has returned."""
+        wire = self.run_until_ready()
+        wire.deliver(1)
+        self.settle(0, b"r", queue="")
+        self.assertEqual(self.answers, [])
+        self.turns()
+        self.assertEqual((self.answers, wire.acks), ([True], [(1, True)]))
+
     def test_many_queues_of_jobs(self) -> None:
         """Queues are declared a few at a time."""
         wire = self.run_until_ready()

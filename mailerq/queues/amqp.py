@@ -279,7 +279,9 @@ class AmqpBroker(Service):
         problem = failure.value
         if not session.link.closed:
             never = isinstance(problem, ValueError)
-            session.undeclarable(queue, f"the queue {queue[:80]!r} cannot be declared: {problem}", never=never)
+            why = f"the queue {queue[:80]!r} cannot be declared: {problem}"
+            # In another turn: nobody may be told before settle() has returned.
+            self._reactor.callLater(0, session.undeclarable, queue, why, never=never)
 
     def emptied(self) -> None:
         """Nothing is under way."""

@@ -317,16 +317,11 @@ class Link(AMQClient):  # type: ignore[misc]
 
     def send(self, frame: bytes) -> None:
         """One frame, with this turn's write."""
-        self._out.append(frame)
-        self.written(len(frame))
+        self.send_all((frame,), len(frame))
 
     def send_all(self, frames: Sequence[bytes], size: int) -> None:
         """Several pieces, ``size`` bytes together."""
         self._out += frames
-        self.written(size)
-
-    def written(self, size: int) -> None:
-        """Make sure that a write follows."""
         self._size += size
         if self._size > FLUSH_AT:
             self.flush()

@@ -18,10 +18,6 @@ from mailerq.queues.amqp_link import MAIN, Link, LinkUser
 
 Done = Callable[[bool], None]
 
-LARGE = 256 << 20
-"""Bytes. RabbitMQ itself refuses more than 128 MB by default. What is larger all the same is given to the taker, and
-logged: to leave it in the queue would help nobody."""
-
 _UNROUTED_MOST = 3  # tries after which a bare publication for a queue that is not there is refused
 _AGAIN_MOST = 30.0  # seconds between two tries of a publication that the broker does not take
 _KEEP_DECLARED = 20_000  # queue names that are known to exist
@@ -223,8 +219,9 @@ class Session(LinkUser):
 
     def delivered(self, tag: int, redelivered: int, properties: bytes, body: bytes) -> None:
         """basic.deliver."""
-        taken = self.keep(tag, redelivered, properties, body)
-        if taken is None:
+        taken = self._outstanding[tag] = AmqpTaken(self, tag, redelivered, properties, body)
+        self._last = tag
+        if b"x-due" in properties and self._pass_on(taken):
             return
         if self.aside is not None:
             self.aside.append(taken)
@@ -232,15 +229,10 @@ class Session(LinkUser):
         self._owner.taken(taken)
 
     def keep(self, tag: int, redelivered: int, properties: bytes, body: bytes) -> AmqpTaken | None:
-        """A delivery in hand; None if it is not due yet and goes to the next delay queue."""
-        taken = AmqpTaken(self, tag, redelivered, properties, body)
-        self._outstanding[tag] = taken
+        """What basic.get gave; None if it is not due yet and goes to the next delay queue."""
+        taken = self._outstanding[tag] = AmqpTaken(self, tag, redelivered, properties, body)
         self._last = tag
-        if len(body) > LARGE:
-            log.warn("a message of {size} bytes was taken", size=len(body))
-        if b"x-due" in properties and self._pass_on(taken):
-            return None
-        return taken
+        return None if b"x-due" in properties and self._pass_on(taken) else taken
 
     def _pass_on(self, taken: AmqpTaken) -> bool:
         """Publish what is due later to its next leg; whether that was done."""
@@ -433,7 +425,7 @@ class Session(LinkUser):
         for entry in entries:
             if never:
                 log.error("a publication was dropped: {why}", why=why)
-                self._settled(entry)
+                self._dropped(entry)
             else:
                 self._again(entry, why)
 
@@ -441,34 +433,34 @@ class Session(LinkUser):
 
     def confirmed(self, tag: int, multiple: int) -> None:
         """basic.ack."""
-        if not multiple:
-            entry = self._unconfirmed.pop(tag, None)
-            if entry is not None:
-                self._confirm(tag, entry)
-        else:
-            last = tag or self._sequence
-            for number in range(self._first, last + 1):
-                entry = self._unconfirmed.pop(number, None)
-                if entry is not None:
-                    self._confirm(number, entry)
+        pop, returned = self._unconfirmed.pop, self._returned
+        last = min(tag, self._sequence) or self._sequence
+        for number in range(self._first if multiple else last, last + 1):
+            entry = pop(number, None)
+            if entry is None:
+                continue
+            if returned and number in returned:
+                returned.discard(number)
+                self._unrouted(entry)
+                continue
+            owner = entry.owner
+            owner.left -= 1
+            if not owner.left:
+                owner.over()
+        if multiple:
             self._first = last + 1
         if self._backlog:
             self.pump()
+        if not self.under_way:
+            self._owner.emptied()
 
-    def _confirm(self, number: int, entry: Entry) -> None:
-        if self._returned and number in self._returned:
-            self._returned.discard(number)
-            self._unrouted(entry)
-        else:
-            self._settled(entry)
-
-    def _settled(self, entry: Entry) -> None:
-        owner = entry.owner
-        owner.left -= 1
-        if not owner.left:
-            owner.over()
-            if not self.under_way:
-                self._owner.emptied()
+    def _dropped(self, entry: Entry) -> None:
+        """It counts as confirmed: there is no place for it."""
+        entry.owner.left -= 1
+        if not entry.owner.left:
+            entry.owner.over()
+        if not self.under_way:
+            self._owner.emptied()
 
     def refused(self, tag: int, multiple: int) -> None:
         """basic.nack: the queue is full, or the broker failed inside."""

@@ -366,7 +366,8 @@ class Reader:
 
     ``deliver(tag, redelivered, properties, body)`` for basic.deliver and ``confirm(tag, multiple)`` for basic.ack, on
     whatever channel; ``content(channel, method, properties, body)`` for other methods with a body and
-    ``method(channel, payload)`` for those without. Nothing is called any more once ``stopped``.
+    ``method(channel, payload)`` for those without. Nothing is called any more once ``stopped``. A message is gathered
+    whatever its size: RabbitMQ lets in 128 MB by default, 512 MB at most, and to leave one in the queue helps nobody.
     """
 
     def __init__(
