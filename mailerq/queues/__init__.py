@@ -23,3 +23,9 @@ def make_broker(reactor: Any, settings: Any, random: Random) -> IBroker:
 
     broker: IBroker = AmqpBroker(reactor, settings, random)
     return broker
+
+
+def configured(queues: Any) -> list[str]:
+    """The queues of the settings that are on, each once, in the order in which they are shown."""
+    kinds = ("outbox", "inbox", "dsn", "results", "success", "failure", "retry", "invalid")
+    return list(dict.fromkeys(name for kind in kinds if (name := getattr(queues, kind, None))))

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailerq.interfaces import BrokerRefused, IBroker, ITaken, ITaker, Publication, QueueState
+from mailerq.queues import configured
 from mailerq.queues.sqlite_clerk import Call, Clerk, Request
 from mailerq.queues.sqlite_file import Claimed, QueueFile
 
@@ -70,7 +71,7 @@ class SqliteBroker(Service):
         self._reactor = reactor
         self._path = str(settings.broker.path)
         queues = settings.queues
-        self._names = names_of(queues)
+        self._names = configured(queues)
         self._max_priority: int | None = queues.max_priority
         self._durable: bool = bool(queues.persistent)
         self._open_file = open_file or (lambda: QueueFile(self._path, durable=self._durable))
@@ -288,6 +289,9 @@ class SqliteBroker(Service):
     def closed(self) -> None:
         """The thread has ended."""
         self._end()
+        awaiting, self._awaiting = self._awaiting, []
+        for deferred in awaiting:
+            deferred.errback(BrokerRefused("the broker was stopped"))
         if self._stopped is not None:
             self._stopped.callback(None)
 
@@ -340,9 +344,3 @@ def _in_thread(run: Callable[[Clerk], Any], deferred: Deferred[Any]) -> Call:
         return lambda: deferred.callback(found)
 
     return call
-
-
-def names_of(queues: Any) -> list[str]:
-    """The configured queues that are on, each once."""
-    kinds = ("outbox", "inbox", "dsn", "results", "success", "failure", "retry", "invalid")
-    return list(dict.fromkeys(name for kind in kinds if (name := getattr(queues, kind, None))))

@@ -147,6 +147,8 @@ class QueueFile:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660))
+        except FileExistsError:
+            raise Unusable(f"{self.path}: {path.parent} is no directory") from None
         except OSError as error:
             raise Unusable(f"{self.path}: {error.strerror or error}") from None
 
@@ -311,6 +313,11 @@ class QueueFile:
         """Those of ``ids`` that ``owner`` holds."""
         statement = "SELECT id FROM messages WHERE id IN (SELECT value FROM json_each(?)) AND owner = ?"
         return {number for (number,) in self._connection.execute(statement, (json.dumps(ids), owner))}
+
+    def has_ready(self, queue: str, now: float) -> bool:
+        """Whether something is ready, or due."""
+        ready = self._one(f"SELECT 1 {_READY} LIMIT 1", queue)
+        return bool(ready or self._one("SELECT 1 FROM messages WHERE due <= ? AND queue = ? LIMIT 1", now, queue))
 
     def peek(self, queue: str, page: int = 200) -> Iterator[Claimed]:
         """What is ready now, in order, without taking it. Read in pages, so that no snapshot is held for long."""
