@@ -23,7 +23,8 @@ from zope.interface import implementer
 from mailerq.interfaces import BrokerRefused, IBroker, ITaken, ITaker, Publication, QueueState
 from mailerq.queues.amqp_link import MAIN, Link, LinkFactory, LinkLost, Refusal
 from mailerq.queues.amqp_queues import AmqpQueues, NotAsWished
-from mailerq.queues.amqp_session import AmqpTaken, Batch, Session, call
+from mailerq.queues.amqp_session import Session
+from mailerq.queues.amqp_taken import AmqpTaken, Batch, call
 from mailerq.queues.amqp_url import AmqpAddress, parse_address
 
 CONNECT_DEADLINE = 10.0  # TCP, for each address of the host

@@ -6,17 +6,15 @@ The hot path. It lives as long as its link; what was under way when the link end
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from twisted.logger import Logger
-from zope.interface import implementer
 
-from mailerq.interfaces import ITaken, Publication
+from mailerq.interfaces import Publication
 from mailerq.queues import codec, delays
 from mailerq.queues.amqp_link import MAIN, Link, LinkUser
-
-Done = Callable[[bool], None]
+from mailerq.queues.amqp_taken import AmqpTaken, Batch, Done, Entry, Owner, call
 
 _UNROUTED_MOST = 3  # tries after which a bare publication for a queue that is not there is refused
 _AGAIN_MOST = 30.0  # seconds between two tries of a publication that the broker does not take
@@ -24,138 +22,6 @@ _KEEP_DECLARED = 20_000  # queue names that are known to exist
 _KEEP_ENCODED = 4096  # queue names of which the frame is kept
 
 log = Logger()
-
-
-class Owner(Protocol):
-    """On whose behalf something is published."""
-
-    left: int
-    """How many publications are not confirmed."""
-
-    def over(self) -> None:
-        """All are."""
-
-    def unrouted(self) -> bool:
-        """There is no such queue, and we may not make it: whether to try again."""
-
-
-class Batch:
-    """Publications that belong to no delivery."""
-
-    __slots__ = ("_done", "_session", "left")
-
-    def __init__(self, session: Session, count: int, done: Done) -> None:
-        self._session = session
-        self.left = count
-        self._done: Done | None = done
-
-    def over(self) -> None:
-        """All are confirmed."""
-        self._session.batches.discard(self)
-        self._end(True)
-
-    def unrouted(self) -> bool:
-        """Whoever published is told, and may publish again."""
-        self._session.batches.discard(self)
-        self._session.under_way -= self._done is not None
-        self.lost()
-        return False
-
-    def lost(self) -> None:
-        """Nobody knows."""
-        done, self._done = self._done, None
-        if done is not None:
-            call(done, False)
-
-    def _end(self, answer: bool) -> None:
-        done, self._done = self._done, None
-        if done is not None:
-            self._session.under_way -= 1
-            call(done, answer)
-
-
-@implementer(ITaken)
-class AmqpTaken:
-    """A delivery."""
-
-    __slots__ = ("_done", "_properties", "_session", "_settled", "_tag", "body", "left", "redelivered", "stale")
-
-    def __init__(self, session: Session, tag: int, redelivered: int, properties: bytes, body: bytes) -> None:
-        self._session = session
-        self._tag = tag
-        self._properties = properties
-        self._settled = False
-        self._done: Done | None = None
-        self.left = 0
-        self.body = body
-        self.redelivered = redelivered == 1
-        self.stale = False
-
-    @property
-    def encoding(self) -> str | None:
-        """The content encoding."""
-        return self.properties().get("content_encoding") if self._properties[0] & 0x40 else None
-
-    def properties(self) -> dict[str, Any]:
-        """All properties, decoded now; empty if they cannot be read."""
-        try:
-            return codec.decode_properties(self._properties)
-        except ValueError:
-            return {}
-
-    def settle(self, publications: Sequence[Publication], done: Done | None = None) -> None:
-        """Publish, await the confirms, acknowledge."""
-        if self._settled or self.stale:
-            if done is not None:
-                self._session.reactor.callLater(0, call, done, False)
-            return
-        self._settled = True
-        self._done = done
-        self._session.settle(self, publications)
-
-    def give_back(self) -> None:
-        """basic.reject, to be requeued."""
-        if not self._settled and not self.stale:
-            self._settled = True
-            self._session.give_back(self._tag)
-
-    def over(self) -> None:
-        """All is confirmed: acknowledge."""
-        self._session.acknowledge(self._tag)
-        done, self._done = self._done, None
-        if done is not None:
-            call(done, True)
-
-    def unrouted(self) -> bool:
-        """A job is not lost because a queue is missing: it stays in hand until the queue is there."""
-        return True
-
-    def lost(self) -> None:
-        """The link has ended before it was over."""
-        done, self._done = self._done, None
-        if done is not None:
-            call(done, False)
-
-
-def call(done: Done, answer: bool) -> None:
-    """Tell ``done``; its errors are its own."""
-    try:
-        done(answer)
-    except Exception:
-        log.failure("a callback of the broker failed")
-
-
-class Entry:
-    """A publication on its way to its confirm."""
-
-    __slots__ = ("body", "owner", "properties", "queue", "tries")
-
-    def __init__(self, queue: str, properties: bytes, body: bytes, owner: Owner) -> None:
-        self.queue = queue
-        self.properties = properties
-        self.body = body
-        self.owner = owner
-        self.tries = 0
 
 
 class SessionOwner(Protocol):
@@ -257,7 +123,7 @@ class Session(LinkUser):
             raw = codec.encode_properties(properties)
         except ValueError:  # a type that comes but cannot go: what is ours is enough
             raw = codec.encode_properties({"headers": {delays.DUE_HEADER: due}, "delivery_mode": self._mode})
-        taken._settled = True
+        taken.settled = True
         taken.left = 1
         self.under_way += 1
         self._post(Entry(leg, raw, taken.body, taken))
