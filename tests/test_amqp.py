@@ -701,6 +701,79 @@ class SettleTests(BrokerCase):
         self.assertEqual([body for _, _, body in wire.published], [b"0", b"1", b"2"])
 
 
+class ChanceTests(BrokerCase):
+    """Any order of events."""
+
+    def test_never_acknowledged_too_early(self) -> None:
+        """Whatever the broker confirms, refuses or returns, in whatever order: a job is acknowledged once, and only
+        when all its results lie in queues that exist; no other job is acknowledged with it; at the end all are."""
+        for seed in range(60):
+            self.setUp()
+            self._play(Random(seed))
+
+    def _play(self, dice: Random) -> None:
+        wire = self.run_until_ready(max_unconfirmed=dice.choice([1, 3, 20]))
+        jobs = dice.randint(1, 25)
+        wanted = {tag: {b"%d.%d" % (tag, n) for n in range(dice.randint(0, 3))} for tag in range(1, jobs + 1)}
+        safe: set[bytes] = set()
+        open_tags: list[int] = []
+        to_deliver, to_settle, acked, seen = list(wanted), list(wanted), set(), 0
+        for _ in range(3000):
+            step = dice.random()
+            if to_deliver and step < 0.3:
+                wire.deliver(to_deliver.pop(0))
+            elif to_settle and step < 0.6:
+                index = dice.randrange(len(self.taker.jobs) or 1)
+                if index < len(self.taker.jobs) and index + 1 in to_settle:
+                    to_settle.remove(index + 1)
+                    self.settle(index, *sorted(wanted[index + 1]))
+            elif open_tags:
+                self._answer(wire, dice, open_tags, safe)
+            self.clock.advance(dice.choice([0, 0, 0, 0.01]))
+            open_tags += range(seen + 1, len(wire.published) + 1)
+            seen = len(wire.published)
+            acked = self._check(wire, wanted, safe)
+            if len(acked) == jobs and len(self.answers) == jobs:
+                break
+            if not (to_deliver or to_settle or open_tags):
+                self.clock.advance(3)
+                wire.raw(codec.HEARTBEAT_FRAME)
+        self.assertEqual(acked, set(wanted))
+        self.assertEqual(self.answers, [True] * jobs)
+        self.assertEqual(self.taker.reasons, [])
+
+    def _answer(self, wire: Wire, dice: Random, open_tags: list[int], safe: set[bytes]) -> None:
+        """The broker answers one publication, or all up to it."""
+        fate = dice.random()
+        tag = dice.choice(open_tags)
+        if fate < 0.15:
+            wire.say(1, "basic.nack", tag, False, False)
+            open_tags.remove(tag)
+            return
+        if fate < 0.3:
+            queue, properties, body = wire.published[tag - 1]
+            wire.say(1, "basic.return", 312, "NO_ROUTE", "", queue, message=(properties, body))
+            wire.confirm(tag)
+            open_tags.remove(tag)
+            return
+        multiple = fate > 0.7
+        tags = [one for one in open_tags if one <= tag] if multiple else [tag]
+        for one in tags:
+            safe.add(wire.published[one - 1][2])
+            open_tags.remove(one)
+        wire.confirm(tag, multiple)
+
+    def _check(self, wire: Wire, wanted: dict[int, set[bytes]], safe: set[bytes]) -> set[int]:
+        """The jobs that are acknowledged."""
+        acked: set[int] = set()
+        for tag, multiple in wire.acks:
+            self.assertNotIn(tag, acked)
+            acked |= set(range(1, tag + 1)) if multiple else {tag}
+        for tag in acked:
+            self.assertLessEqual(wanted[tag], safe)
+        return acked
+
+
 class FlowTests(BrokerCase):
     """Pausing, blocking, pressure, draining, stopping."""
 
