@@ -618,15 +618,12 @@ class ConnectTests(SynchronousTestCase):
             (error.ConnectError(osError=99, string="no free port"), Type.CONNECT),
             (error.ConnectBindError(99, "Cannot assign requested address"), Type.BIND),
             (error.ConnectBindError(98, "Address already in use"), Type.CONNECT),
+            (error.ConnectBindError(-9, "Address family for hostname not supported"), Type.CONNECT),
+            (error.ConnectBindError(24, "Too many open files"), Type.CONNECT),
             (RuntimeError("odd"), Type.CONNECT),
         ):
             outcome = self.fate(problem, source="192.0.2.200")
             self.assertEqual((outcome.type, outcome.state), (kind, State.CONNECT), problem)
-
-    def test_another_family(self) -> None:
-        """An IPv6 address to send from is no ``bind``, which is final, towards an IPv4 host."""
-        problem = error.ConnectBindError(99, "Address family for hostname not supported")
-        self.assertEqual(self.fate(problem, source="2001:db8::1").type, Type.CONNECT)
 
     def test_no_answer(self) -> None:
         """Nobody answers within ``timeouts.connect``: ``connect``."""

@@ -67,15 +67,19 @@ class HostFactory(ClientFactory):
     def connect(self) -> SmtpClient:
         """Start the connection. To be called once."""
         options = self.options
-        with self.connection.quietly():
-            self.connection.connector = self.reactor.connectTCP(
+        connection = self.connection
+        connection.voice.inside += 1
+        try:
+            connection.connector = self.reactor.connectTCP(
                 options.address,
                 options.port,
                 self,
                 timeout=options.timeouts.connect,
                 bindAddress=(options.source, 0) if options.source else None,
             )
-        return self.connection
+        finally:
+            connection.voice.inside -= 1
+        return connection
 
     def buildProtocol(self, addr: IAddress | None) -> SmtpClient:
         return self.connection
@@ -87,21 +91,17 @@ class HostFactory(ClientFactory):
 def classify(problem: BaseException | None, options: ConnectOptions) -> Outcome:
     """What a failed TCP connect is: ``refused``, ``bind`` (our own address is not here) or ``connect``.
 
-    No free port on our address is not ``bind``, which would be final: it passes.
+    ``bind`` is final, so it is only what the system says of an address that is not its own. No free port, no file
+    descriptor, an address of another family: those may pass, or hold for this host only.
     """
     to = f"{options.address} port {options.port}"
     number = getattr(problem, "osError", None)
     text = str(problem).rstrip(".") or type(problem).__name__
     if isinstance(problem, error.ConnectBindError):
-        if _same_family(options) and number != errno.EADDRINUSE:
-            return Outcome(Type.BIND, State.CONNECT, description=f"cannot send from {options.source}: {text}")
-        return Outcome(Type.CONNECT, State.CONNECT, description=f"cannot connect from {options.source} to {to}: {text}")
+        text = f"cannot connect from {options.source or 'here'} to {to}: {text}"
+        return Outcome(Type.BIND if number == errno.EADDRNOTAVAIL else Type.CONNECT, State.CONNECT, description=text)
     if isinstance(problem, error.ConnectionRefusedError) or number == errno.ECONNREFUSED:
         return Outcome(Type.REFUSED, State.CONNECT, description=f"{to} refused the connection")
     if isinstance(problem, error.TimeoutError) and number is None:
         text = f"no connection in {options.timeouts.connect:g} s"
     return Outcome(Type.CONNECT, State.CONNECT, description=f"cannot connect to {to}: {text}")
-
-
-def _same_family(options: ConnectOptions) -> bool:
-    return options.source is None or (":" in options.source) == (":" in options.address)

@@ -51,10 +51,10 @@ class Step:
 
     ``row``: what to do on 421, 1xx, 2xx, 3xx, 4xx, 5xx. ``lost``, ``silent``, ``odd``, ``refused``: the type of the
     outcome if the connection is lost, no answer comes in time, what comes is no answer, or it is a refusal.
-    ``says`` names it in descriptions; ``then`` is the step to be sent after it.
+    ``says`` names it in descriptions, ``due`` what is awaited; ``then`` is the step to be sent after it.
     """
 
-    __slots__ = ("lost", "odd", "refused", "row", "says", "silent", "state", "then")
+    __slots__ = ("due", "lost", "odd", "refused", "row", "says", "silent", "state", "then")
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Step:
     ) -> None:
         self.state = state
         self.says = says
+        self.due = says if says.startswith("the TLS") or says == "its greeting" else f"the answer to {says}"
         self.row = row
         self.lost, self.silent, self.odd, self.refused = types
         self.then = then
