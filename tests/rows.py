@@ -1086,7 +1086,8 @@ def tls_rows() -> Iterator[Row]:
     offers = (*EXTENSIONS, "STARTTLS")
     for security, certificate, wanted in (
         ("opportunistic", "self", encrypted), ("opportunistic", "old", encrypted), ("required", "self", encrypted),
-        ("verified", "good", encrypted), ("verified", "self", tls), ("verified", "other", tls), ("verified", "old", tls),
+        ("verified", "good", encrypted), ("verified", "self", tls), ("verified", "other", tls),
+        ("verified", "old", tls),
     ):  # fmt: skip
         yield Row(
             sentence=f"security {security} and a certificate that is {certificate}: {wanted.type}.",
@@ -1147,30 +1148,8 @@ def secure(ran: Ran) -> None:
     assert ran.hosts[0].mails[0].secure, ran.hosts[0].mails
 
 
-def all_rows() -> list[Row]:
-    """All of them."""
-    return [
-        row
-        for rows in (
-            talk_rows,
-            twice_rows,
-            reset_rows,
-            idle_rows,
-            host_rows,
-            connection_rows,
-            dns_rows,
-            time_rows,
-            queue_rows,
-            invalid_rows,
-            wrong_rows,
-            result_rows,
-            message_rows,
-            source_rows,
-            smarthost_rows,
-            tls_rows,
-        )  # fmt: skip
-        for row in rows()
-    ]
-
-
-ROWS = all_rows()
+MAKERS = (
+    talk_rows, twice_rows, reset_rows, idle_rows, host_rows, connection_rows, dns_rows, time_rows, queue_rows,
+    invalid_rows, wrong_rows, result_rows, message_rows, source_rows, smarthost_rows, tls_rows,
+)  # fmt: skip
+ROWS = [row for rows in MAKERS for row in rows()]
