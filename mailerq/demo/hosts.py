@@ -22,6 +22,10 @@ class Host(Factory):
         self.seen: dict[str, int] = {}
         self.kept: dict[str, list[bytes]] = {}
 
+    def keep(self, recipient: str, message: bytes) -> None:
+        """A message was taken."""
+        self.kept.setdefault(recipient, []).append(message)
+
     def buildProtocol(self, addr: Any) -> Session:
         return Session(self)
 
@@ -89,7 +93,7 @@ class Session(LineOnlyReceiver):
         self._message = self._say = None
         assert say is not None
         if say.reply is not None and say.reply.startswith("2"):
-            self._host.kept.setdefault(self._recipient, []).append(message)
+            self._host.keep(self._recipient, message)
         self._play(say)
 
     def _play(self, say: Say) -> None:
