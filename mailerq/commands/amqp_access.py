@@ -8,7 +8,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
@@ -22,6 +22,7 @@ from mailerq.interfaces import BrokerRefused, IBroker, ITaken, Publication, Queu
 T = TypeVar("T")
 
 CONNECT = 15.0  # seconds until a broker that does not answer is given up
+GRACE = 2.0  # and until one is that has refused, or any other address of a cluster
 ANSWER = 60.0  # until an answer is
 
 
@@ -54,23 +55,31 @@ def with_amqp(settings: Any, body: Callable[[Access], Coroutine[Any, Any, T]]) -
 
 async def _run(reactor: Any, broker: Any, body: Callable[[Access], Coroutine[Any, Any, T]]) -> T:
     reasons: list[str] = []
+    broker.startService()
+    ready = broker.ready()
+    patience = reactor.callLater(CONNECT, ready.cancel)
 
     @implementer(ILogObserver)
     def observe(event: LogEvent) -> None:
         if event.get("log_level", LogLevel.info) >= LogLevel.error:
             reasons.append(formatEvent(event))
+            if patience.active():
+                patience.reset(GRACE)
 
     globalLogPublisher.addObserver(observe)
-    broker.startService()
     try:
-        await broker.ready().addTimeout(CONNECT, reactor)
+        await ready
+        patience.cancel()
         return await body(AmqpAccess(reactor, broker))
     except BrokerRefused as error:
         raise Failed(str(error)) from None
-    except (TimeoutError, ConnectionError) as error:
-        why = reasons[-1] if reasons else str(error) or "no answer"
+    except (CancelledError, TimeoutError, ConnectionError) as error:
+        text = "" if isinstance(error, CancelledError | TimeoutError) else str(error)
+        why = reasons[-1] if reasons else text or "no answer"
         raise Failed(f"RabbitMQ: {why.removesuffix('; trying on')}") from None
     finally:
+        if patience.active():
+            patience.cancel()
         globalLogPublisher.removeObserver(observe)
         stopped = broker.stopService()
         if stopped is not None:
