@@ -25,7 +25,10 @@ PLACES = ("etc/mailerq.yaml", "/etc/mailerq/mailerq.yaml")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0, 1 where it failed, 2 where it was called wrongly."""
     try:
-        return _run(sys.argv[1:] if argv is None else list(argv))
+        status = _run(sys.argv[1:] if argv is None else list(argv))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
     except SystemExit as end:  # argparse has said why
         return end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:

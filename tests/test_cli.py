@@ -236,6 +236,31 @@ class Consume(Command):
         self.assertGreater(len(left), 300)
         self.assertEqual(left, bodies[-len(left) :])
 
+    def test_full_disk(self) -> None:
+        """Where standard output cannot be written, that is said, and all is still in the queue."""
+        file = self.fill(b"1", b"2")
+        for more in ([], ["--peek"]):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run(
+                    [sys.executable, "-m", "mailerq", "consume", "results", *more],
+                    cwd=self.place,
+                    stdout=full,
+                    stderr=subprocess.PIPE,
+                    check=False,
+                    env={**os.environ, "PYTHONPATH": str(ROOT)},
+                )
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual(done.stderr, b"mailerq: standard output: No space left on device\n")
+            self.assertEqual(len(list(file.peek("results"))), 2)
+
+    def test_after_a_killed_one(self) -> None:
+        """What a killed command held is printed by the next."""
+        file = self.fill(b"1")
+        with file.transaction():
+            file._connection.execute("INSERT INTO owners VALUES (77, 999999999, '5', 0)")
+            file.claim("results", 77, 1)
+        self.assertEqual(self.good("consume", "results"), b"1\n")
+
     def test_only_whole_lines_count(self) -> None:
         """A line that was written in part does not count as printed."""
         source, sink = os.pipe()

@@ -15,7 +15,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailerq.interfaces import BrokerRefused, Publication
-from mailerq.queues import make_broker, sqlite_file
+from mailerq.queues import make_broker, sqlite_clerk, sqlite_file
 from mailerq.queues.sqlite import SqliteBroker
 from mailerq.queues.sqlite_file import QueueFile, row
 from tests.contracts import BrokerContract, BrokerHooks, Taker
@@ -220,6 +220,18 @@ class Files(SqliteHooks, TestCase):
         await self.idle()
         self.assertEqual(await reader.get("results", 1), [])
         await self.settle(taken)
+
+    async def test_claims_of_the_dead_are_freed(self) -> None:
+        """What somebody held who died while the engine runs is freed by the engine after a while."""
+        self.patch(sqlite_clerk, "MOURN", 0.01)
+        engine = await self.started()
+        file = QueueFile(self.path)
+        with file.transaction():
+            file.insert([row("outbox", b"1", 1.0)])
+            file._connection.execute("INSERT INTO owners VALUES (77, 999999999, '5', 0)")
+            file.claim("outbox", 77, 1)
+        file.close()
+        self.assertEqual((await self.consuming(engine, 1)).bodies, [b"1"])
 
     async def test_made_by_configuration(self) -> None:
         """``make_broker`` makes this one for ``sqlite``."""

@@ -111,10 +111,10 @@ class FileAccess:
     async def take(self, queue: str, count: int) -> list[Held]:
         """Claim, where there is something."""
         now = time.time()
+        if not self._owner:
+            self._owner = self._file.register(False)  # and what a killed command held is free again
         if not self._file.has_ready(queue, now):
             return []
-        if not self._owner:
-            self._owner = self._file.register(False)
         with self._file.transaction():
             self._file.promote(now)
             found = self._file.claim(queue, self._owner, count, 1 << 20)

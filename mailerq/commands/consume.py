@@ -58,6 +58,7 @@ async def _consume(access: Access, arguments: argparse.Namespace, names: Sequenc
             await access.settle(taken[:printed])
             if printed < len(taken):
                 await access.give_back(taken[printed:])
+                printer.complain()
                 return
         elif arguments.follow:
             await access.sleep(LOOK_AGAIN)
@@ -70,6 +71,7 @@ async def _peek(access: Access, queue: str, left: int, printer: Printer) -> None
         return
     async for held in access.peek(queue):
         if not await access.blocking(printer.print, [held]):
+            printer.complain()
             return
         left -= 1
         if left <= 0:
@@ -81,9 +83,15 @@ class Printer:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._trouble = ""
+
+    def complain(self) -> None:
+        """Raise ``Failed`` if writing failed by more than that nobody reads any more."""
+        if self._trouble:
+            raise Failed(f"standard output: {self._trouble}")
 
     def print(self, some: Sequence[Held]) -> int:
-        """How many were written to their end: fewer than all if nobody reads any more. Raises ``Failed``."""
+        """How many were written to their end: fewer than all if nobody reads any more, or writing fails."""
         lines = [line(held) for held in some]
         written = self._write(b"".join(lines))
         count = 0
@@ -102,8 +110,7 @@ class Printer:
         except BrokenPipeError:
             pass
         except OSError as error:
-            if not written:
-                raise Failed(f"standard output: {error.strerror or error}") from None
+            self._trouble = error.strerror or str(error)
         return written
 
 

@@ -6,7 +6,6 @@ import argparse
 import getpass
 import json
 import socket
-import sys
 from email.utils import formataddr, formatdate, getaddresses, make_msgid
 from typing import Any, BinaryIO
 
@@ -37,7 +36,8 @@ def run(arguments: argparse.Namespace, settings: Any) -> int:
         raise Failed("queues.inbox is switched off: there is nowhere to put the message")
     if not arguments.recipients and not arguments.extract_recipients:
         raise Failed("nobody to send to: name recipients, or take them from the message with -t")
-    message = Message.parse(only_utf8(read(sys.stdin.buffer, arguments.ignore_dot)))
+    with open(0, "rb", closefd=False) as source:
+        message = Message.parse(only_utf8(read(source, arguments.ignore_dot)))
     jobs = make_jobs(message, arguments)
 
     async def put(access: Access) -> None:

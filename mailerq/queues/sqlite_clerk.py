@@ -14,6 +14,7 @@ from typing import Protocol
 from mailerq.interfaces import Publication
 from mailerq.queues.sqlite_file import Claimed, Lying, QueueFile, Row, Unusable, is_damage, is_passing, row
 
+MOURN = 30.0  # how often what dead owners held is freed
 POLL = 0.2  # how often another process' writing is looked for, seconds
 LINGER = 0.005  # under load, commits are at least this far apart
 TRICKLE = 0.02  # how often single free places are filled
@@ -119,6 +120,7 @@ class Clerk:
         self._more = True
         self._next_due: float | None = None
         self._version = -1
+        self._mourned = monotonic()
         self._polled = self._claimed_at = self._committed_at = self._rest_until = 0.0
         self._rest = 0.0
         self._busy = False
@@ -277,6 +279,11 @@ class Clerk:
                 self._version = version
                 self._more = True
                 self._next_due = self.file.next_due()
+        if self.file is not None and now - self._mourned >= MOURN:
+            self._mourned = now
+            if self.file.dead(self._engine, self._owner):
+                with self.file.transaction():
+                    self._more = self.file.bury(self._engine, self._owner) or self._more
 
     # -- the thread: taking
 

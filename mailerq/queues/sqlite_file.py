@@ -58,6 +58,7 @@ _PASSING = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PROTOCOL,
 }
+_NOT_FOR_US = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}  # at the start; they may pass later
 
 
 class Unusable(Exception):
@@ -127,7 +128,7 @@ class QueueFile:
             self._prepare(durable)
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            if is_passing(error) and os.access(path, os.R_OK | os.W_OK):
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING - _NOT_FOR_US:
                 raise
             raise Unusable(self._why(error)) from None
         except Unusable:
@@ -139,6 +140,8 @@ class QueueFile:
             return f"{self.path}: {error}: no queue of mailerq, or damaged"
         if not os.access(self.path, os.R_OK | os.W_OK):
             return f"{self.path}: may not be read and written by this user"
+        if not os.access(Path(self.path).parent, os.W_OK):
+            return f"{self.path}: its directory may not be written by this user"
         return f"{self.path}: {error}"
 
     def _make_place(self) -> None:
@@ -218,10 +221,7 @@ class QueueFile:
         the engine, being alone by its lock, knows all earlier engines to be dead; others live as long as their
         process."""
         with self.transaction():
-            for number, pid, started, was_engine in self._connection.execute("SELECT * FROM owners").fetchall():
-                dead = engine if was_engine else not _alive(pid, started)
-                if dead and number != known:
-                    self.dismiss(number)
+            self.bury(engine, known)
             if known:
                 self._connection.execute("UPDATE owners SET engine = ? WHERE id = ?", (int(engine), known))
                 return known
@@ -229,6 +229,24 @@ class QueueFile:
             pid = os.getpid()
             number = self._connection.execute(insert, (pid, _started(pid), int(engine))).lastrowid
         return int(number or 0)
+
+    def bury(self, engine: bool, but: int) -> bool:
+        """Free what dead owners hold (``but``: never that one); whether there were any. Within a transaction."""
+        dead = self.dead(engine, but)
+        for number in dead:
+            self.dismiss(number)
+        return bool(dead)
+
+    def dead(self, engine: bool, but: int) -> list[int]:
+        """The owners that live no more, as far as ``engine`` (whether we are the one) lets us know."""
+        owners = self._connection.execute(
+            "SELECT id, pid, started, engine FROM owners WHERE id != ?", (but,)
+        ).fetchall()
+        return [
+            number
+            for number, pid, started, was_engine in owners
+            if (engine if was_engine else not _alive(pid, started))
+        ]
 
     def dismiss(self, owner: int) -> None:
         """All that ``owner`` still holds is ready again."""
