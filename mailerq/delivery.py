@@ -39,7 +39,6 @@ POISON = 3  # so often a job may break our own code before it is put aside
 ADRIFT = 3600.0  # seconds for which a mail whose broker was lost is waited for
 
 _IN_CLEAR = {"optional": "none"}
-_NOT_CONNECTED = frozenset({Type.REFUSED, Type.CONNECT})  # the local address was the system's choice, not ours
 _log = Logger()
 
 
@@ -267,7 +266,7 @@ class Deliveries:
 
     def _append(self, mail: Mail, outcome: Outcome, peer: Peer | None, link: Link | None) -> None:
         now = self._scheduler.now()
-        if outcome.type in _NOT_CONNECTED and peer is not None and peer.source is None and peer.target is not None:
+        if peer is not None and peer.source is None and peer.target is not None:  # no connection came about
             peer = msgspec.structs.replace(peer, source=self._local.towards(peer.target))
         attempt = _attempt(mail, outcome, peer, link, now)
         mail.job.append(attempt)

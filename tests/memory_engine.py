@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import tempfile
@@ -187,8 +188,9 @@ def put_host(net: Net, address: str, wanted: Host) -> Mx | None:
     if wanted.kind == "mx":
         mx: Mx = net.add(address, make_host(wanted, "mx"))
         return mx
-    if wanted.kind == "refuses":
-        net.add(address, error.ConnectionRefusedError())
+    problems = {"refuses": errno.ECONNREFUSED, "resets": errno.ECONNRESET, "far": errno.ENETUNREACH}
+    if wanted.kind in problems:
+        net.add(address, error.getConnectError((problems[wanted.kind], "as it is")))
     return None
 
 

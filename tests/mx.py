@@ -147,7 +147,7 @@ class Session(Protocol):
         self.name = ""
         self.login: list[bytes] | None = None
         self.forget()
-        self.dripping_until = 0.0
+        self.slow = bytearray()
 
     def forget(self) -> None:
         """No transaction is open."""
@@ -311,9 +311,8 @@ class Session(Protocol):
 
     def send(self, reply: bytes) -> str:
         self.mx.talk += ["S: " + one for one in reply[:500].decode("latin-1").splitlines()]
-        wait = self.dripping_until - self.mx.clock.seconds()
-        if wait > 0:
-            self.mx.clock.callLater(wait, self.transport.write, reply)
+        if self.slow:  # behind what is dripping
+            self.slow += reply
         elif reply:
             self.transport.write(reply)
         return reply[:1].decode("latin-1")
@@ -334,11 +333,18 @@ class Session(Protocol):
 
     def drip(self, accepting: bytes) -> str:
         self.mx.talk.append("S: " + accepting.decode("latin-1").strip() + " (dripping)")
-        wait = max(0.0, self.dripping_until - self.mx.clock.seconds())
-        for number, byte in enumerate(accepting):
-            self.mx.clock.callLater(wait + number / 1000, self.transport.write, bytes((byte,)))
-        self.dripping_until = self.mx.clock.seconds() + wait + len(accepting) / 1000
+        if not self.slow:
+            self.mx.clock.callLater(0.001, self.drop)
+        self.slow += accepting
         return accepting[:1].decode()
+
+    def drop(self) -> None:
+        """One more byte of what is dripping."""
+        if self.connected:
+            self.transport.write(bytes(self.slow[:1]))
+            del self.slow[:1]
+            if self.slow:
+                self.mx.clock.callLater(0.001, self.drop)
 
     def connectionLost(self, reason: Failure) -> None:
         self.mute = True

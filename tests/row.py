@@ -121,9 +121,10 @@ def waiting(properties: Any = None, **more: Any) -> Job:
 @attrs.frozen(kw_only=True)
 class Host:
     """A remote host. ``kind``: ``mx`` (tests/mx.py, with the other arguments), ``refuses`` (nobody listens), ``mute``
-    (never answers to a connection). ``certificate``: ``self`` (self-signed), ``good``, ``other`` (for another name),
-    ``old`` (expired). ``took``: how many messages it must have taken in the end, ``met``: how many connections it
-    must have seen; None: any number. ``address``: where it is, instead of where the row puts it."""
+    (never answers to a connection), ``resets`` (while it comes about), ``far`` (there is no way to it).
+    ``certificate``: ``self`` (self-signed), ``good``, ``other`` (for another name), ``old`` (expired). ``took``: how
+    many messages it must have taken in the end, ``met``: how many connections it must have seen, ``said``: how often
+    lines that begin so must have come; None: any number. ``address``: where it is, instead of where the row puts it."""
 
     kind: str = "mx"
     script: Mapping[str, Any] = attrs.field(factory=dict)
@@ -199,13 +200,15 @@ def utc(seconds: float) -> str:
 @attrs.define
 class Ran:
     """What came of a row. ``found``: for each queue the bodies of this row, with the time at which they were seen;
-    ``hosts``: the Mx objects (None where there is none), ``published``: when each job was."""
+    ``hosts``: the Mx objects (None where there is none), ``published``: when each job was; ``slack``: seconds by which
+    a job may end too early, and too late."""
 
     row: Row
     names: Names
     hosts: list[Any]
     published: dict[int, float] = attrs.field(factory=dict)
     found: dict[str, list[tuple[float, bytes]]] = attrs.field(factory=dict)
+    slack: tuple[float, float] = (0.0, 0.0)
 
     def add(self, queue: str, body: bytes, now: float) -> None:
         """A body was seen in a queue; own queues of the row lose its name."""
@@ -263,7 +266,7 @@ class Ran:
             if not job.entries:
                 continue
             took = at - self.published[number]
-            if not job.not_before <= took <= job.within:
+            if not job.not_before - self.slack[0] <= took <= job.within + self.slack[1]:
                 wrong.append(f"ended after {took:.1f} s, not within {job.not_before} to {job.within}")
             wrong += wrong_result(job, body, self.names)
         for _, body in self.of(number).get("invalid", ()):

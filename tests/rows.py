@@ -20,7 +20,7 @@ BASE: dict[str, Any] = {
         "hostname": "mail.example.com",
         "timeouts": {"connect": "1s", "reply": PATIENCE, "end": PATIENCE, "tls": PATIENCE},
     },
-    "dns": {"timeout": "1s"},
+    "dns": {"timeout": "2s"},
     "pools": {"mine": ["127.0.0.7"], "elsewhere": ["192.0.2.77"]},
 }
 SMARTHOST = "127.99.0.1"
@@ -201,6 +201,13 @@ SETUP = {
 
 def host_rows() -> Iterator[Row]:
     """Which host is spoken to, in which order, and which is left alone."""
+    for kind, wanted in (("resets", entry("noaccess", "init")), ("far", entry("connect", "connect"))):
+        yield Row(
+            sentence=f"A host that is {kind} ends the attempt with {wanted.type}.",
+            jobs=(job(ONCE, wanted),),
+            hosts=(host(kind=kind),),
+            real=False,
+        )
     for words, (bad, wanted) in SETUP.items():
         yield Row(
             sentence=f"A host that {words} ends the attempt with {wanted.type}.",
@@ -319,7 +326,7 @@ def offline_rows() -> Iterator[Row]:
             job(None, after=0, delay=0.2, not_before=6),
         ),
         hosts=(host(1, 2, greeting=["5xx"]),),
-        limits={"offline-time": "7s"},
+        limits={"offline-time": "9s"},
     )
     yield Row(
         sentence="A job whose time runs out while all hosts are offline is expired.",

@@ -89,7 +89,8 @@ class HostFactory(ClientFactory):
 
 
 def classify(problem: BaseException | None, options: ConnectOptions) -> Outcome:
-    """What a failed TCP connect is: ``refused``, ``bind`` (our own address is not here) or ``connect``.
+    """What a failed TCP connect is: ``refused``, ``bind`` (our own address is not here), ``connect``, or ``noaccess``
+    where it came about and was reset at once.
 
     ``bind`` is final, so it is only what the system says of an address that is not its own. No free port, no file
     descriptor, an address of another family: those may pass, or hold for this host only.
@@ -102,6 +103,8 @@ def classify(problem: BaseException | None, options: ConnectOptions) -> Outcome:
         return Outcome(Type.BIND if number == errno.EADDRNOTAVAIL else Type.CONNECT, State.CONNECT, description=text)
     if isinstance(problem, error.ConnectionRefusedError) or number == errno.ECONNREFUSED:
         return Outcome(Type.REFUSED, State.CONNECT, description=f"{to} refused the connection")
+    if number == errno.ECONNRESET:  # it came about, and was closed before we could look at it
+        return Outcome(Type.NOACCESS, State.INIT, description=f"{to} reset the connection before its greeting")
     if isinstance(problem, error.TimeoutError) and number is None:
         text = f"no connection in {options.timeouts.connect:g} s"
     return Outcome(Type.CONNECT, State.CONNECT, description=f"cannot connect to {to}: {text}")
