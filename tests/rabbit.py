@@ -54,6 +54,7 @@ class Rabbit:
         self.ca = str(self.directory / "ca.pem")
         self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         self._prepare()
 
     def _prepare(self) -> None:
@@ -125,6 +126,29 @@ class Rabbit:
                 stderr=output,
                 start_new_session=True,
             )
+        # Whoever kills the tests kills the node too: the guard's input ends with this process.
+        self._guard = subprocess.Popen(
+            [
+                "sh",
+                "-c",
+                'read -r _; kill -9 -- "-$1" "$2" 2>/dev/null; rm -rf "$3"',
+                "guard",
+                str(self._server.pid),
+                str(self._epmd.pid),
+                str(self.directory),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _dismiss_guard(self) -> None:
+        guard, self._guard = self._guard, None
+        if guard is not None and guard.stdin is not None:
+            guard.kill()
+            guard.wait(10)
+            guard.stdin.close()
 
     def wait_ready(self) -> None:
         """Return when it takes connections; AssertionError with its output after a minute."""
@@ -169,6 +193,7 @@ class Rabbit:
 
     def kill9(self) -> None:
         """The whole server, at once."""
+        self._dismiss_guard()
         if self._server is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._server.pid, signal.SIGKILL)
