@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+_log = Logger()
 
 
 class Entry:
@@ -35,9 +39,10 @@ class Agenda:
         self._order = count()
         self._timer: IDelayedCall | None = None
         self._armed_for = 0.0
+        self._due: deque[Entry] = deque()
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._heap) + len(self._due)
 
     def at(self, time: float, call: Callable[..., None], *arguments: Any) -> Entry:
         """``call(*arguments)`` at ``time`` (seconds of the clock), or in the next turn where that has passed."""
@@ -48,6 +53,7 @@ class Agenda:
 
     def clear(self) -> None:
         """Forget everything."""
+        self._due.clear()
         self._heap.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -69,7 +75,12 @@ class Agenda:
         # a timer may fire a hair early; what it was set for is due all the same
         now = max(self._clock.seconds(), self._armed_for)
         while self._heap and self._heap[0][0] <= now:
-            entry = heapq.heappop(self._heap)[2]
-            if entry.call is not None:
-                entry.call(*entry.arguments)
+            self._due.append(heapq.heappop(self._heap)[2])
         self._arm()
+        while self._due:
+            entry = self._due.popleft()
+            if entry.call is not None:
+                try:
+                    entry.call(*entry.arguments)
+                except Exception:
+                    _log.failure("what was due has failed")

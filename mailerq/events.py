@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from twisted.logger import Logger
 
 from mailerq.attempt import Attempt, utc
 from mailerq.mail import Mail
 from mailerq.verdict import Again, Delivered, Retry, Verdict
 
 Fields = dict[str, Any]
+_log = Logger()
 _json = msgspec.json.Encoder().encode
 
 
@@ -139,4 +141,7 @@ class Events:
     def _flush(self) -> None:
         pending, self._pending = self._pending, []
         for listener in self._listeners:
-            listener(pending)
+            try:
+                listener(pending)
+            except Exception:
+                _log.failure("what happened could not be told")

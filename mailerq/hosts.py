@@ -40,11 +40,10 @@ class Hosts:
         return len(times) >= TROUBLES
 
     def is_well(self, address: str) -> None:
-        """A mail got its answer there."""
+        """A mail got its answer there: its troubles are forgotten. One that is offline takes no new connection all the
+        same: it may have refused one for there being others."""
         if self._troubles:
             self._troubles.pop(address, None)
-        if self._offline:
-            self._offline.pop(address, None)
 
     def broke_tls(self, address: str, now: float) -> None:
         """TLS failed where it was a mere opportunity: spoken to in clear for a while."""

@@ -100,9 +100,7 @@ class Journal:
         """What an earlier life left open of a job with this body, once for each such job."""
         if not self._left:
             return None
-        if self._seconds() - self._born > KEEP:
-            self._left.clear()
-            return None
+        self._forget_old()
         found = self._left.get(digest)
         if not found:
             return None
@@ -118,6 +116,10 @@ class Journal:
         os.ftruncate(self._file, self._at)
         os.close(self._file)
         os.close(self._lock)
+
+    def _forget_old(self) -> None:
+        if self._seconds() - self._born > KEEP:
+            self._left.clear()
 
     def _note(self, identity: str, line: bytes) -> None:
         self._open.setdefault(identity, []).append(line)
@@ -153,9 +155,7 @@ class Journal:
             file, mapped = self._rewrite()
         except OSError as error:
             if not self.full:
-                _log.error(
-                    "{journal}: if we are killed now, mails may be sent twice: {error}", me=self, error=error
-                )
+                _log.error("{me}: if we are killed now, mails may be sent twice: {error}", me=self, error=error)
             self.full = True
             return
         self.full = False
@@ -165,6 +165,7 @@ class Journal:
 
     def _rewrite(self) -> tuple[int, mmap.mmap]:
         """A new file that holds only what is open, in the place of the old one."""
+        self._forget_old()
         lines = [line for kept in self._open.values() for line in kept]
         for left in self._left.values():
             lines += [line for remembered in left for line in _lines_of(remembered)]
@@ -213,23 +214,25 @@ def _read_line(words: list[str], line: bytes, found: dict[str, Remembered]) -> N
         source, target, mx = (None if word == "-" else word for word in words[3:6])
         found[identity] = Remembered(identity, bytes.fromhex(words[2]), source, target, mx)
     elif kind == "R":
-        remembered = found.setdefault(identity, Remembered(identity, bytes.fromhex(words[2])))
+        remembered = Remembered(identity, bytes.fromhex(words[2]))
+        remembered.verdict = _verdict(words[3])
+        remembered.seen = float(words[4])
         entries = msgspec.json.decode(line.split(b" ", 5)[5], type=list[msgspec.Raw])
         remembered.entries = [bytes(entry) for entry in entries]
-        remembered.seen = float(words[4])
-        remembered.verdict = _verdict(words[3])
+        found[identity] = remembered
 
 
 def _decided_line(identity: str, digest: bytes, verdict: Verdict, seen: float, entries: list[bytes]) -> bytes:
-    head = f"R {identity} {digest.hex()} {_word(verdict)} {seen:.0f} ".encode()
+    """Times are written in full: what is published again is the same to the byte."""
+    head = f"R {identity} {digest.hex()} {_word(verdict)} {seen!r} ".encode()
     return head + b"[" + b",".join(entries) + b"]\n"
 
 
 def _word(verdict: Verdict) -> str:
     if isinstance(verdict, Retry):
-        return f"retry@{verdict.at:.0f}"
+        return f"retry@{verdict.at!r}"
     if isinstance(verdict, Parked):
-        return f"parked@{verdict.at:.0f}@{'' if verdict.seen is None else f'{verdict.seen:.0f}'}"
+        return f"parked@{verdict.at!r}@{'' if verdict.seen is None else repr(verdict.seen)}"
     return "delivered" if isinstance(verdict, Delivered) else "failed"
 
 
@@ -239,7 +242,11 @@ def _verdict(word: str) -> Verdict:
         return Retry(float(numbers[0]))
     if name == "parked":
         return Parked(float(numbers[0]), float(numbers[1]) if numbers[1] else None)
-    return DELIVERED if name == "delivered" else FAILED
+    if name == "delivered":
+        return DELIVERED
+    if name == "failed":
+        return FAILED
+    raise LookupError(word)
 
 
 def _lines_of(remembered: Remembered) -> list[bytes]:
