@@ -37,6 +37,7 @@ virtual_mailbox_limit = 0
 smtpd_client_connection_rate_limit = 0
 smtputf8_enable = yes
 strict_smtputf8 = no
+local_header_rewrite_clients =
 alias_maps =
 alias_database =
 """
