@@ -77,6 +77,8 @@ class HostFactory(ClientFactory):
                 timeout=options.timeouts.connect,
                 bindAddress=(options.source, 0) if options.source else None,
             )
+        except Exception as problem:  # an address of another family is a TypeError, and comes at once
+            connection.not_connected(classify(problem, options))
         finally:
             connection.voice.inside -= 1
         return connection
