@@ -929,6 +929,34 @@ class FlowTests(BrokerCase):
         self.failureResultOf(ready)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_get(self) -> None:
+        """What lies ready, asked for in one go."""
+        wire = self.run_until_ready()
+        self.rules.silent.add("basic.get")
+        got = self.broker.get("results", 3)
+        self.turns()
+        self.assertEqual(len(wire.names("basic.get")), 3)
+        for tag in (1, 2):
+            wire.say(1, "basic.get-ok", tag, False, "", "results", 1, message=({}, b"%d" % tag))
+        wire.say(1, "basic.get-empty", "")
+        self.assertEqual([taken.body for taken in self.successResultOf(got)], [b"1", b"2"])
+
+    def test_get_given_up(self) -> None:
+        """What comes after the caller has gone, or came before it went, is given back and never acknowledged."""
+        wire = self.run_until_ready()
+        self.rules.silent.add("basic.get")
+        got = self.broker.get("results", 2)
+        self.turns()
+        wire.say(1, "basic.get-ok", 1, False, "", "results", 1, message=({}, b"1"))
+        got.cancel()
+        self.failureResultOf(got)
+        wire.say(1, "basic.get-ok", 2, False, "", "results", 0, message=({}, b"2"))
+        wire.deliver(3)
+        self.settle(0)
+        self.turns()
+        self.assertEqual([one["delivery-tag"] for one in wire.names("basic.reject")], [1, 2])
+        self.assertEqual([tag for tag, _ in wire.acks], [3])
+
     def test_not_connected(self) -> None:
         """Without a broker publishing says no, in another turn; questions fail."""
         self.make()

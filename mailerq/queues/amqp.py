@@ -69,6 +69,12 @@ def endpoint_for(reactor: Any, address: AmqpAddress, ca: str | None) -> Any:
 class AmqpBroker(Service):
     """``settings`` has ``broker`` (addresses, ca, heartbeat) and ``queues``; ``random`` spreads the reconnections.
 
+    What is particular here: a message with a due time is given up to ``delays.HOLD`` seconds early, and the taker holds
+    the rest. A settlement for a queue that does not exist, is full, or must not be declared waits, is tried again and
+    logged until it can be made; only what is for an impossible name (empty, above 255 bytes) is dropped, and logged.
+    After ``done(True)`` a message can come again all the same, if the link is lost before the broker has read the
+    acknowledgement: AMQP does not confirm those.
+
     ``endpoint`` makes the endpoint of an address; tests give another.
     """
 
@@ -422,16 +428,14 @@ class AmqpBroker(Service):
         main = session.link.channels[MAIN]
         while len(found) < count:
             asked = min(count - len(found), GET_AT_ONCE)
+            calls = [main.basic_get(queue=queue).addCallback(_keep, session, found) for _ in range(asked)]
             try:
-                answers = await gatherResults([main.basic_get(queue=queue) for _ in range(asked)], consumeErrors=True)
-            except FirstError as error:
-                raise _problem(error.subFailure) from None
-            full = [answer for answer in answers if answer.content is not None]
-            for answer in full:
-                taken = session.keep(answer.delivery_tag, answer.redelivered, *answer.content)
-                if taken is not None:
-                    found.append(taken)
-            if len(full) < asked:
+                full = await gatherResults(calls, consumeErrors=True)
+            except BaseException as problem:
+                for taken in found:
+                    taken.give_back()
+                raise (_problem(problem.subFailure) if isinstance(problem, FirstError) else problem) from None
+            if not all(full):
                 break
         return found
 
@@ -462,6 +466,16 @@ class AmqpBroker(Service):
         drain: Deferred[None] = Deferred()
         self._drains.append(drain)
         return drain
+
+
+def _keep(answer: Any, session: Session, found: list[ITaken]) -> bool:
+    """What basic.get brought; False if the queue was empty."""
+    if answer.content is None:
+        return False
+    taken = session.keep(answer.delivery_tag, answer.redelivered, *answer.content)
+    if taken is not None:
+        found.append(taken)
+    return True
 
 
 def _fire(drain: Deferred[None]) -> None:

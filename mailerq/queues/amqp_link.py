@@ -104,17 +104,18 @@ class _Waiting:
         self.deferred: Deferred[Any] | None = deferred
         self.timer: Any = None
 
-    def end(self, result: Any) -> None:
-        """Tell the caller, unless the deadline did so before."""
+    def end(self, result: Any) -> bool:
+        """Tell the caller, unless the deadline did so before or the caller has gone; whether it was told."""
         if self.timer is not None and self.timer.active():
             self.timer.cancel()
         deferred, self.deferred = self.deferred, None
-        if deferred is None:
-            return
+        if deferred is None or deferred.called:
+            return False
         if isinstance(result, Exception):
             deferred.errback(result)
         else:
             deferred.callback(result)
+        return True
 
 
 class LinkChannel(AMQChannel):  # type: ignore[misc]
@@ -149,13 +150,13 @@ class LinkChannel(AMQChannel):  # type: ignore[misc]
         self.client.send(frame)
         return deferred
 
-    def answered(self, message: Any) -> None:
-        """The answer to the oldest call."""
+    def answered(self, message: Any) -> bool:
+        """The answer to the oldest call; whether anybody still wants it."""
         if not self.waiting or message.method not in self.waiting[0].methods:
             raise codec.FrameError(
                 f"an answer that nobody asked for: {message.method.klass.name}.{message.method.name}"
             )
-        self.waiting.popleft().end(message)
+        return self.waiting.popleft().end(message)
 
     def do_close(self, reason: Any) -> None:
         """The channel has ended: its calls fail."""
@@ -382,7 +383,8 @@ class Link(AMQClient):  # type: ignore[misc]
         channel = self.channels.get(number)
         if channel is not None:
             message.content = (properties, body)
-            channel.answered(message)
+            if not channel.answered(message):
+                self.send(codec.reject_frame(number, message.delivery_tag))
 
     # -- life
 
