@@ -103,12 +103,18 @@ def _say(error: Exception) -> int:
     """One line (or one for each error in the configuration) on standard error."""
     lines: Any = getattr(error, "errors", None)  # of a SettingsError
     if not isinstance(lines, list):
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = " ".join(_text(error).split()) or type(error).__name__
         known = type(error).__module__.startswith("mailerq.") or isinstance(error, OSError)
         lines = [text if known else f"unexpected {type(error).__name__}: {text}"]
     for line in lines:
         print(f"mailerq: {line}", file=sys.stderr)
     return 1
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _forget_output() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
 import os
+import random
 import subprocess
 import sys
 from argparse import Namespace
@@ -425,6 +427,21 @@ class Send(Command):
             parsed = message_from_string(jobs(text, "a@b.c")[0]["mime"])
             self.assertEqual(parsed.get_payload().rstrip("\n"), "Hello there\nyou")
         self.assertTrue(jobs(b"", "a@b.c")[0]["mime"].endswith("\n\n"))
+
+    def test_any_bytes(self) -> None:
+        """Nothing in a message raises anything but ``Failed``, and a message that lacks nothing stays as it is."""
+        dice = random.Random(5)
+        for _ in range(2000):
+            content = bytearray(b"x-mq-tag: a\nContent-Type: text/plain; charset=x\n" + MESSAGE)
+            for _ in range(dice.randrange(1, 6)):
+                content[dice.randrange(len(content))] = dice.choice(b'\n\r\0 :.\xff\xc3\xa9=?<>,;@"(')
+            with contextlib.suppress(Failed):
+                jobs(bytes(content), "a@b.c", t=True)
+        whole = MESSAGE + bytes(range(128)) + b"\r\n.\n\n"
+        self.assertEqual(Message.parse(whole).content(), whole)
+        for cut in range(len(MESSAGE)):
+            with contextlib.suppress(Failed):
+                jobs(MESSAGE[:cut], "a@b.c", t=True)
 
     def test_own_fields(self) -> None:
         """x-mq- fields become properties and are removed."""

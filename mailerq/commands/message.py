@@ -59,7 +59,7 @@ class Message:
             found = _FIELD.match(line)
             if found:
                 fields.append((found[1].decode("ascii").lower(), line))
-            elif line[:1] in (b" ", b"\t") and fields and line.strip():
+            elif line[:1] in (b" ", b"\t") and fields:
                 fields[-1] = (fields[-1][0], fields[-1][1] + line)
             else:
                 break

@@ -26,8 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Any) -> int:
     """Publish all lines; print how many they were."""
+    try:
+        progress = Progress(0)
+    except OSError as error:
+        raise Failed(f"standard input: {error.strerror or error}") from None
     queue = arguments.queue or settings.queues.outbox
-    publisher = Publisher(queue, Lines(0), Progress(0))
+    publisher = Publisher(queue, Lines(0), progress)
     known = queue in configured(settings.queues)
     try:
         with_access(settings, lambda access: publisher.run(access, known))
@@ -54,7 +58,10 @@ class Lines:
         while not self._ended and size < BATCH_BYTES and len(lines) < BATCH_LINES:
             if lines and not select.select([self._descriptor], [], [], 0)[0]:
                 break
-            chunk = os.read(self._descriptor, CHUNK)
+            try:
+                chunk = os.read(self._descriptor, CHUNK)
+            except OSError as error:
+                raise Failed(f"standard input: {error.strerror or error}") from None
             size += len(chunk)
             self.read += len(chunk)
             if not chunk:

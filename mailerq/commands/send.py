@@ -36,8 +36,12 @@ def run(arguments: argparse.Namespace, settings: Any) -> int:
         raise Failed("queues.inbox is switched off: there is nowhere to put the message")
     if not arguments.recipients and not arguments.extract_recipients:
         raise Failed("nobody to send to: name recipients, or take them from the message with -t")
-    with open(0, "rb", closefd=False) as source:
-        message = Message.parse(only_utf8(read(source, arguments.ignore_dot)))
+    try:
+        with open(0, "rb", closefd=False) as source:
+            content = read(source, arguments.ignore_dot)
+    except OSError as error:
+        raise Failed(f"standard input: {error.strerror or error}") from None
+    message = Message.parse(only_utf8(content))
     jobs = make_jobs(message, arguments)
 
     async def put(access: Access) -> None:
