@@ -109,6 +109,7 @@ class Rabbitmq:
         self.folder = folder
         self.node = Rabbit()
         self.node.start()
+        self.node.wait_ready()
         self.config = self.node.url()
         self.pid = int(self.node.ctl("eval", "os:getpid().").strip().strip('"'))
 
@@ -155,7 +156,7 @@ def write_config(folder: Path, broker: str, port: int, domains: int, log: bool) 
         "broker": broker,
         "dns": {"hosts": hosts},
         "journal": str(folder / "journal"),
-        "log": {"file": str(folder / "mail.log") if log else "/dev/null"},
+        "log": {"mails": log, "file": str(folder / "mail.log")},
         "smtp": {"hostname": "bench.example"},
     }
     path = folder / "bench.yaml"
@@ -265,7 +266,8 @@ def main() -> None:
     parser.add_argument("--lines", action="store_true", help="with --steps: the hottest lines too")
     parser.add_argument("--log", action="store_true", help="with the two log lines a message, to a file")
     arguments = parser.parse_args()
-    print(f"{arguments.count} messages, {arguments.domains} domains, one process; log {'on' if arguments.log else 'off'}")
+    log = "on" if arguments.log else "off"
+    print(f"{arguments.count} messages, {arguments.domains} domains, one process; mail log {log}")
     print(f"{'broker':<10}{'bytes':>8}{'engine µs':>14}{'broker µs':>14}{'messages/s':>14}{'MB':>10}")
     for name in arguments.broker:
         for size in arguments.sizes:

@@ -50,6 +50,9 @@ class Smarthost(Struct, frozen=True):
     username: str | None = None
     password: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<Smarthost {self.hostname or self.name}:{self.port}>"  # never the password
+
 
 class _Next(Struct):
     time: str

@@ -17,6 +17,8 @@ class LogSettings(Protocol):
     """``log`` of the configuration."""
 
     @property
+    def mails(self) -> bool: ...
+    @property
     def format(self) -> str: ...
     @property
     def file(self) -> str | None: ...
@@ -68,7 +70,8 @@ class MailLog:
 
 
 def open_log(settings: LogSettings, events: Events) -> MailLog:
-    """A log that writes what ``events`` tells."""
+    """A log that writes what ``events`` tells, if that is wanted."""
     log = MailLog(settings)
-    events.listen(log.write)
+    if settings.mails:
+        events.listen(log.write)
     return log

@@ -365,8 +365,10 @@ def _workers(node: Node) -> int:
 
 @attrs.frozen
 class Log:
-    """How the log is written: ``format`` is ``text`` or ``json``; ``file`` None: where twistd writes it."""
+    """The lines about mails: ``mails`` whether there are any, ``format`` ``text`` or ``json``, ``file`` None: where
+    twistd writes its own."""
 
+    mails: bool = key(True, switch)
     format: str = key("text", word("text", "json"))
     file: str | None = key(None, text, null=True)
 
