@@ -54,6 +54,17 @@ class _Round:
         self.opened: list[Open] = []
 
 
+class _Obstacles:
+    """What keeps a connection from being opened: until when a pace, until when offline hosts, whether an event is
+    waited for."""
+
+    __slots__ = ("back", "event", "late")
+
+    def __init__(self) -> None:
+        self.back = self.late = float("inf")
+        self.event = False
+
+
 class Site:
     """``parked_to`` is the time up to which turns have been promised to parked mails."""
 
@@ -74,6 +85,7 @@ class Site:
         self._rules = rules
         self._pools = pools
         self._budgets: dict[str | None, Budget] = {}
+        self._hungry: Lane | None = None  # has no connection, and there may be no more: another lane must let one go
 
     # -- what the scheduler tells it ---------------------------------------------------------------------------------
 
@@ -132,9 +144,9 @@ class Site:
         waiting = link.lane.waiting
         if not waiting:
             return None
-        budget = self.budget(link.source)
-        if link.sent >= budget.number("connection_max_messages"):
+        if self._is_used_up(link):
             return None
+        budget = self.budget(link.source)
         address = link.host.address
         while waiting:
             if budget.paced:
@@ -161,8 +173,13 @@ class Site:
         """What is to be done now, and when to ask again."""
         around = _Round(now, world)
         self.waits_for_room = False
-        for lane in self.lanes.values():
+        if self._hungry is not None and not self._hungry.waiting:
+            self._hungry = None
+        for key, lane in list(self.lanes.items()):
+            before = len(around.moves)
             self._serve(lane, around)
+            if len(around.moves) > before:  # the others are first next time
+                self.lanes[key] = self.lanes.pop(key)
             self._look_at_idle(lane, around)
         self._park_surplus(around)
         if around.wakes:
@@ -172,114 +189,149 @@ class Site:
     def _serve(self, lane: Lane, around: _Round) -> None:
         """Idle connections first; then open as many as are due."""
         while lane.waiting:
-            if lane.idle:
-                if not self._give(lane, around):
-                    return
-            elif lane.waiting[0].deadline < around.now:
+            if lane.idle and self._give(lane, around):
+                continue
+            if lane.waiting[0].deadline < around.now:
                 around.moves.append(Expire(lane.waiting.popleft()))
             elif not self._open(lane, around):
                 return
 
     def _give(self, lane: Lane, around: _Round) -> bool:
-        """Something for the idle connection that was used last. False: it has to wait."""
-        link = lane.idle[-1]
-        expired: list[Mail] = []
-        mail = self.next_mail(link, around.now, expired)
-        around.moves.extend(Expire(late) for late in expired)
-        if mail is not None:
-            around.moves.append(Give(lane.idle.pop(), mail))
-        elif lane.waiting:
+        """Something for an idle connection, the one that was used last if it may. False: they have to wait."""
+        soonest = float("inf")
+        for link in reversed(lane.idle):
+            if self._is_used_up(link):
+                lane.idle.remove(link)
+                around.moves.append(Close(link))
+                self._hungry = None
+                return True
             budget = self.budget(link.source)
-            if link.sent < budget.number("connection_max_messages"):
-                around.wakes.append(budget.next_time(MESSAGE_RATES, link.host.address, around.now)[0])
-                return False
-            around.moves.append(Close(lane.idle.pop()))
-        return True
+            at = budget.next_time(MESSAGE_RATES, link.host.address, around.now)[0] if budget.paced else around.now
+            if at > around.now:
+                soonest = min(soonest, at)
+                continue
+            expired: list[Mail] = []
+            mail = self.next_mail(link, around.now, expired)
+            around.moves.extend(Expire(late) for late in expired)
+            if mail is not None:
+                lane.idle.remove(link)
+                around.moves.append(Give(link, mail))
+            return True
+        around.wakes.append(soonest)
+        return False
+
+    def _is_used_up(self, link: Link) -> bool:
+        """Whether a connection has carried what it may; where another lane has none, its turn is shorter."""
+        if self._hungry is not None and self._hungry is not link.lane and link.sent >= MESSAGES_A_CONNECTION:
+            return True
+        return link.sent >= self.budget(link.source).number("connection_max_messages")
 
     def _open(self, lane: Lane, around: _Round) -> bool:
         """A connection for the first that waits. False: not now; where time alone can help, it is noted when."""
         mail = lane.waiting[0]
-        source = lane.key.sources[lane.turn % len(lane.key.sources)] if lane.key.sources else None
-        budget = self.budget(source)
-        at = self._may_open_at(lane, mail, budget, around)
-        if at is None:
-            return False
-        if at > around.now:
-            around.wakes.append(at)
-            return False
-        host = self._choose_host(lane, mail, source, around)
-        if host is None:
-            return bool(lane.waiting) and lane.waiting[0] is not mail
-        lane.turn += 1
-        budget.take_connect(host.address, around.now)
-        opened = Open(lane, host, source, lane.waiting.popleft())
-        around.opened.append(opened)
-        around.moves.append(opened)
-        return True
+        sources = lane.key.sources or (None,)
+        found = _Obstacles()
+        for step in range(len(sources)):
+            source = sources[(lane.turn + step) % len(sources)]
+            host = self._choose_host(lane, mail, source, around, found)
+            if host is not None:
+                lane.turn += step + 1
+                self.budget(source).take_connect(host.address, around.now)
+                opened = Open(lane, host, source, lane.waiting.popleft())
+                around.opened.append(opened)
+                around.moves.append(opened)
+                if self._hungry is lane:
+                    self._hungry = None
+                return True
+        return self._cannot_open(lane, mail, found, around)
 
-    def _may_open_at(self, lane: Lane, mail: Mail, budget: Budget, around: _Round) -> float | None:
-        """When one more connection may be opened; None: only an event can tell."""
-        opened = len(around.opened)
-        if around.world.room() <= opened:
-            self.waits_for_room = True
-            mail.blocked_by = "smtp.max-connections"
-            return None
-        if len(self.links) + opened >= budget.number("max_connections"):
-            mail.blocked_by = "max-connections"
-            return None
-        if sum(link.ready is None for link in self.links) + opened >= budget.number("max_starting"):
-            mail.blocked_by = "max-starting"
-            return None
-        latest, why = budget.next_time(MESSAGE_RATES + CONNECT_RATES, None, around.now)
-        if why:
-            mail.blocked_by = why
-        mine = sum(link.lane is lane for link in self.links) + sum(move.lane is lane for move in around.opened)
-        enough = mine * budget.number("connection_min_messages", MESSAGES_A_CONNECTION)
-        if mine and len(lane.waiting) <= enough and not mail.tried:
-            latest = max(latest, mail.routed + PATIENCE)
-        return latest
-
-    def _choose_host(self, lane: Lane, mail: Mail, source: str | None, around: _Round) -> Host | None:
-        """The first host in the order of this try that is online and not full; else what is waited for."""
+    def _choose_host(
+        self, lane: Lane, mail: Mail, source: str | None, around: _Round, found: _Obstacles
+    ) -> Host | None:
+        """The first host in the order of this try that is online and not full; else what is waited for is noted."""
         budget = self.budget(source)
+        at = self._may_open_at(lane, mail, source, budget, around)
+        if at is None or at > around.now:
+            found.event |= at is None
+            found.late = min(found.late, at or float("inf"))
+            return None
         most = budget.number("ip_max_connections")
-        back, late, full = float("inf"), float("inf"), False
         for host in around.world.order(self.route):
             address = host.address
             if address in mail.tried or not same_family(source, address):
                 continue
             until = around.world.offline_until(address)
-            at = budget.next_time(CONNECT_RATES + MESSAGE_RATES, address, around.now)[0]
+            at, why = budget.next_time(CONNECT_RATES + MESSAGE_RATES, address, around.now)
             if until > around.now:
-                back = min(back, until)
-            elif self._connections_to(address, around) >= most:
-                full = True
+                found.back = min(found.back, until)
+            elif self._connections("ip_max_connections", source, around, address) >= most:
+                found.event = True
+                mail.blocked_by = "ip-max-connections"
             elif at > around.now:
-                late = min(late, at)
+                found.late = min(found.late, at)
+                mail.blocked_by = why
             else:
                 return host
-        if late < float("inf"):
-            around.wakes.append(late)
-        elif full:
-            mail.blocked_by = "ip-max-connections"
-        elif back < float("inf"):
-            self._wait_for_hosts(lane, back, around)
-        else:
-            around.moves.append(Stuck(lane.waiting.popleft()))
         return None
 
-    def _connections_to(self, address: str, around: _Round) -> int:
-        there = sum(link.host.address == address for link in self.links)
-        return there + sum(move.host.address == address for move in around.opened)
+    def _cannot_open(self, lane: Lane, mail: Mail, found: _Obstacles, around: _Round) -> bool:
+        """Whether the next in the lane may be looked at, for this one leaves it. Where all hosts are offline nobody is
+        counted an attempt, unless one was tried before; they wait until the first is back."""
+        wake = min(found.late, found.back)
+        if found.event or found.late < float("inf"):
+            if wake < float("inf"):
+                around.wakes.append(wake)
+            return False
+        if found.back == float("inf") or mail.tried:
+            around.moves.append(Stuck(lane.waiting.popleft()))
+            return True
+        if wake - around.now > around.world.hold and not any(link.lane is lane for link in self.links):
+            around.moves.append(Park(lane.waiting.popleft(), wake, "offline hosts"))
+            return True
+        mail.blocked_by = "offline hosts"
+        around.wakes.append(wake)
+        return False
 
-    def _wait_for_hosts(self, lane: Lane, back: float, around: _Round) -> None:
-        """All hosts are offline: nobody is counted an attempt; they wait until the first is back."""
-        around.wakes.append(back)
-        if back - around.now > around.world.hold:
-            around.moves.extend(Park(mail, back, "offline hosts") for mail in lane.waiting)
-            lane.waiting.clear()
-        for mail in lane.waiting:
-            mail.blocked_by = "offline hosts"
+    def _may_open_at(self, lane: Lane, mail: Mail, source: str | None, budget: Budget, around: _Round) -> float | None:
+        """When one more connection from ``source`` may be opened; None: only an event can tell."""
+        now, opened = around.now, len(around.opened)
+        mine = sum(link.lane is lane for link in self.links) + sum(move.lane is lane for move in around.opened)
+        if around.world.room() <= opened:
+            self.waits_for_room = True
+            mail.blocked_by = "smtp.max-connections"
+            return None
+        if self._connections("max_connections", source, around) >= budget.number("max_connections"):
+            mail.blocked_by = "max-connections"
+            if not mine:
+                self._hungry = lane
+            return None
+        if self._connections("max_starting", source, around, starting=True) >= budget.number("max_starting"):
+            mail.blocked_by = "max-starting"
+            return None
+        latest, why = budget.next_time(MESSAGE_RATES + CONNECT_RATES, None, now)
+        last = now if opened else max((link.opened for link in self.links if link.ready is None), default=0.0)
+        for _, pace in budget.paces(("messages_per_minute",), None):
+            if last + pace.interval > latest:  # each of those that start will want its turn
+                latest, why = last + pace.interval, "messages-per-minute"
+        if why:
+            mail.blocked_by = why
+        enough = mine * budget.number("connection_min_messages", MESSAGES_A_CONNECTION)
+        if mine and len(lane.waiting) <= enough and not mail.tried:
+            latest = max(latest, mail.routed + PATIENCE)
+        return latest
+
+    def _connections(
+        self, key: str, source: str | None, around: _Round, address: str | None = None, starting: bool = False
+    ) -> int:
+        """The connections that count for the limit ``key``, with those that are opened now."""
+        value = self.budget(source).limits.get(key)
+        if value is None:
+            return 0
+        there: list[Link | Open] = [link for link in self.links if not starting or link.ready is None]
+        return sum(
+            (address is None or one.host.address == address) and (not value.per_source or one.source == source)
+            for one in (*there, *around.opened)
+        )
 
     def _look_at_idle(self, lane: Lane, around: _Round) -> None:
         """Close what has been idle for its time, or would be before its next mail."""
@@ -289,7 +341,9 @@ class Site:
             due = around.now
             if lane.waiting:
                 due = budget.next_time(MESSAGE_RATES, link.host.address, around.now)[0]
-            if end <= around.now or due > end:
+            wanted = self._hungry is not None and self._hungry is not lane
+            if end <= around.now or due > end or wanted:
+                self._hungry = None if wanted else self._hungry
                 lane.idle.remove(link)
                 around.moves.append(Close(link))
             else:

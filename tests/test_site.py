@@ -1,0 +1,454 @@
+"""What a site answers: moves, as values; and a simulation in which they are made."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Struct
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailerq.attempt import Outcome, Type
+from mailerq.job import Job, read
+from mailerq.lane import Lane, LaneKey, Link
+from mailerq.mail import Mail
+from mailerq.moves import Close, Expire, Give, Open, Park, Stuck, WakeAt
+from mailerq.route import Host, Route
+from mailerq.site import Site
+
+NOW = 1_700_000_000.0
+ANY = LaneKey()
+
+
+class Rule(Struct, frozen=True):
+    """An entry of ``limits``."""
+
+    values: dict[str, float]
+    line: int = 1
+    domain: str | None = None
+    mx: str | None = None
+    ip: str | None = None
+    pool: str | None = None
+
+
+class World:
+    """The rest of the world."""
+
+    def __init__(self) -> None:
+        self.hold = 5.0
+        self.most = 1000
+        self.used = 0
+        self.offline: dict[str, float] = {}
+
+    def room(self) -> int:
+        """What is left of all connections."""
+        return self.most - self.used
+
+    def offline_until(self, address: str) -> float:
+        """0 where it is online."""
+        return self.offline.get(address, 0.0)
+
+    def order(self, route: Route) -> tuple[Host, ...]:
+        """As they stand."""
+        return route.hosts
+
+
+def mail(number: int = 0, now: float = NOW, size: int = 1) -> Mail:
+    """A mail that waits."""
+    job = read(b'{"recipient":"a@b.c","mime":"%s"}' % (b"x" * (size - 2)))
+    assert isinstance(job, Job)
+    found = Mail(job, None, b"", str(number), now)
+    found.deadline = now + 86400
+    return found
+
+
+class Place:
+    """A site with its world; makes the moves as the scheduler does."""
+
+    def __init__(self, *addresses: str, ip_rules: tuple[Rule, ...] = (), **limits: float) -> None:
+        self.world = World()
+        hosts = tuple(Host(address, 25, f"mx{n}", n) for n, address in enumerate(addresses or ("192.0.2.1",)))
+        self.site = Site(Route(("mx",), hosts), [Rule(limits), *ip_rules], {})
+        self.site.know_domain("b.c")
+        self.now = NOW
+        self.wake: float | None = None
+        self.ended: list[tuple[str, Mail]] = []
+
+    def add(self, count: int = 1, key: LaneKey = ANY, size: int = 1) -> list[Mail]:
+        """Mails that wait."""
+        mails = [mail(number, self.now, size) for number in range(count)]
+        lane = self.site.lane(key)
+        for one in mails:
+            one.lane = lane
+            lane.waiting.append(one)
+        return mails
+
+    def look(self, seconds: float = 0.0) -> list[Any]:
+        """Ask, make the moves, and return those that are no WakeAt."""
+        self.now += seconds
+        moves = self.site.next_moves(self.now, self.world)
+        self.wake = None
+        for move in moves:
+            if isinstance(move, Open):
+                self.site.links.add(Link(move.lane, move.host, move.source, move.mail, self.now))
+                self.world.used += 1
+            elif isinstance(move, WakeAt):
+                self.wake = move.time
+            elif isinstance(move, Park | Expire | Stuck):
+                self.ended.append((type(move).__name__, move.mail))
+            elif isinstance(move, Give):
+                move.link.mail = move.mail
+        return [move for move in moves if not isinstance(move, WakeAt)]
+
+    def links(self, lane: Lane | None = None) -> list[Link]:
+        """Its connections, the oldest first."""
+        found = sorted(self.site.links, key=lambda link: (link.opened, link.host.address))
+        return [link for link in found if lane is None or link.lane is lane]
+
+    def ready(self, link: Link) -> Mail | None:
+        """A connection is set up; returns the mail that it carries now."""
+        link.ready = self.now
+        assert link.mail is not None
+        link.lane.waiting.appendleft(link.mail)
+        return self._next(link)
+
+    def finish(self, link: Link) -> Mail | None:
+        """The mail of a connection is done; returns its next one."""
+        assert link.mail is not None
+        self.ended.append(("sent", link.mail))
+        link.sent += 1
+        self.site.sent_one(self.now)
+        return self._next(link)
+
+    def _next(self, link: Link) -> Mail | None:
+        expired: list[Mail] = []
+        link.mail = self.site.next_mail(link, self.now, expired)
+        self.ended += [("Expire", late) for late in expired]
+        if link.mail is None:
+            link.idle_since = self.now
+            link.lane.idle.append(link)
+        return link.mail
+
+    def gone(self, link: Link) -> None:
+        """A connection is closed."""
+        self.site.links.discard(link)
+        self.world.used -= 1
+
+
+def kinds(moves: list[Any]) -> list[str]:
+    """What kinds of moves they are."""
+    return [type(move).__name__ for move in moves]
+
+
+class Opening(SynchronousTestCase):
+    """When connections are opened."""
+
+    def test_first(self) -> None:
+        """The first mail gets a connection to the best host at once; a few more wait for it for a moment."""
+        place = Place("192.0.2.1", "192.0.2.2", max_connections=20)
+        mails = place.add(3)
+        (opened,) = place.look()
+        self.assertEqual((opened.host.address, opened.source, opened.mail), ("192.0.2.1", None, mails[0]))
+        self.assertAlmostEqual(place.wake, NOW + 0.1, 5)
+        self.assertEqual(kinds(place.look(0.11)), ["Open", "Open"])
+
+    def test_numbers(self) -> None:
+        """No more than max-connections, max-starting, ip-max-connections and smtp.max-connections."""
+        for limits, most in (
+            ({"max_connections": 7}, 7),
+            ({"max_starting": 3}, 3),
+            ({"ip_max_connections": 2}, 4),
+            ({}, 9),
+        ):
+            place = Place("192.0.2.1", "192.0.2.2", **limits)
+            place.world.most = 9
+            place.add(500)
+            self.assertEqual(len([m for m in place.look() if isinstance(m, Open)]), most, limits)
+            self.assertEqual(place.site.waits_for_room, not limits)
+
+    def test_numbers_of_one_address(self) -> None:
+        """A limit for a local address counts the connections from that address alone."""
+        rule = Rule({"max_connections": 2}, ip="127.0.0.1")
+        place = Place(ip_rules=(rule,), max_connections=5)
+        place.add(500, LaneKey(("127.0.0.1", "127.0.0.2")))
+        sources = [move.source for move in place.look()]
+        self.assertEqual(sources.count("127.0.0.1"), 2)
+        self.assertEqual(len(sources), 5)
+
+    def test_several_local_addresses(self) -> None:
+        """Local addresses take turns; one whose pace is used up holds up no other."""
+        place = Place(ip_rules=(Rule({"connects_per_minute": 1}, ip="127.0.0.1"),), max_connections=4)
+        place.add(500, LaneKey(("127.0.0.1", "127.0.0.2")))
+        self.assertEqual([m.source for m in place.look()], ["127.0.0.1", *["127.0.0.2"] * 3])
+
+    def test_families(self) -> None:
+        """A local address goes to hosts of its own kind; without any in common the mail is stuck."""
+        place = Place("192.0.2.1", "2001:db8::1", max_connections=20)
+        place.add(1, LaneKey(("::1",)))
+        self.assertEqual([m.host.address for m in place.look()], ["2001:db8::1"])
+        place = Place("2001:db8::1", max_connections=20)
+        place.add(1, LaneKey(("127.0.0.1", "::1")))
+        self.assertEqual([m.source for m in place.look()], ["::1"])
+        place = Place("2001:db8::1", max_connections=20)
+        place.add(2, LaneKey(("127.0.0.1",)))
+        self.assertEqual(kinds(place.look()), ["Stuck", "Stuck"])
+
+    def test_connects_per_minute(self) -> None:
+        """Connections are opened at their pace."""
+        place = Place(max_connections=20, connects_per_minute=60)
+        place.add(500)
+        self.assertEqual(kinds(place.look()), ["Open"])
+        self.assertEqual(place.wake, NOW + 1)
+        self.assertEqual(kinds(place.look(0.9)), [])
+        self.assertEqual(kinds(place.look(0.1)), ["Open"])
+
+    def test_no_more_than_the_pace_needs(self) -> None:
+        """A site of one mail in two seconds does not get twenty connections at once."""
+        place = Place(max_connections=20, messages_per_minute=30)
+        place.add(500)
+        self.assertEqual([kind for kind in kinds(place.look()) if kind == "Open"], ["Open"])
+
+
+class Offline(SynchronousTestCase):
+    """Hosts that cannot be reached."""
+
+    def test_passed_over(self) -> None:
+        """A host that is offline is passed over, and so is one that was tried."""
+        place = Place("192.0.2.1", "192.0.2.2", "192.0.2.3", max_connections=20)
+        place.world.offline["192.0.2.1"] = NOW + 300
+        place.add()[0].tried = ("192.0.2.2",)
+        self.assertEqual([m.host.address for m in place.look()], ["192.0.2.3"])
+
+    def test_all(self) -> None:
+        """If all are offline for long, mails are parked until the first is back; a short time is waited for."""
+        place = Place("192.0.2.1", "192.0.2.2", max_connections=20)
+        place.world.offline.update({"192.0.2.1": NOW + 300, "192.0.2.2": NOW + 200})
+        place.add(3)
+        self.assertEqual([(m.until, m.why) for m in place.look()], [(NOW + 200, "offline hosts")] * 3)
+        place.world.offline["192.0.2.2"] = NOW + 3
+        place.add(3)
+        self.assertEqual((place.look(), place.wake), ([], NOW + 3))
+        self.assertEqual(place.look(3)[0].host.address, "192.0.2.2")
+
+    def test_old_connection(self) -> None:
+        """While an older connection works, mails wait for it."""
+        place = Place(max_connections=20)
+        place.add(3)
+        place.look()
+        place.ready(place.links()[0])
+        place.world.offline["192.0.2.1"] = NOW + 300
+        self.assertEqual(place.look(1), [])
+        self.assertIsNotNone(place.finish(place.links()[0]))
+
+    def test_tried(self) -> None:
+        """A mail of which one host was tried, and whose others went offline since, has ended its attempt."""
+        place = Place("192.0.2.1", "192.0.2.2", max_connections=20)
+        place.world.offline.update({"192.0.2.1": NOW + 300, "192.0.2.2": NOW + 200})
+        (one,) = place.add()
+        one.tried, one.last = ("192.0.2.1",), Outcome(Type.REFUSED)
+        self.assertEqual(kinds(place.look()), ["Stuck"])
+
+
+class Resting(SynchronousTestCase):
+    """Connections between two mails."""
+
+    def rested(self, idle: float) -> Place:
+        """A site of one mail in two seconds whose connection has just carried its first."""
+        place = Place(max_connections=20, messages_per_minute=30, connection_max_idle=idle)
+        place.add(2)
+        place.look()
+        place.ready(place.links()[0])
+        place.finish(place.links()[0])
+        return place
+
+    def test_longer_than_the_pace(self) -> None:
+        """A connection that may be idle for longer than the pace takes stays, and gets the next mail on time."""
+        place = self.rested(5.0)
+        self.assertEqual((place.look(), place.wake), ([], NOW + 2))
+        self.assertEqual(kinds(place.look(2)), ["Give"])
+
+    def test_shorter_than_the_pace(self) -> None:
+        """One that may not is closed at once; another is opened on time."""
+        place = self.rested(1.0)
+        (closed,) = place.look()
+        self.assertIsInstance(closed, Close)
+        place.gone(closed.link)
+        self.assertEqual((place.look(), place.wake), ([], NOW + 2))
+        self.assertEqual(kinds(place.look(2)), ["Open"])
+
+    def test_nothing_waits(self) -> None:
+        """Without a next mail it stays for its time."""
+        place = Place(max_connections=20, connection_max_idle=1.0)
+        place.add()
+        place.look()
+        place.ready(place.links()[0])
+        place.finish(place.links()[0])
+        self.assertEqual((place.look(), place.wake), ([], NOW + 1))
+        self.assertEqual(kinds(place.look(1)), ["Close"])
+
+    def test_max_messages(self) -> None:
+        """After connection-max-messages it gets no more."""
+        place = Place(max_connections=1, connection_max_messages=2)
+        place.add(5)
+        place.look()
+        (link,) = place.links()
+        self.assertIsNotNone(place.ready(link))
+        self.assertIsNotNone(place.finish(link))
+        self.assertIsNone(place.finish(link))
+        self.assertEqual(kinds(place.look()), ["Close"])
+
+    def test_bytes(self) -> None:
+        """A large mail is paid for by those after it."""
+        place = Place(max_connections=1, bytes_per_minute=60_000, connection_max_idle=60)
+        place.add(2, size=5000)
+        place.look()
+        (link,) = place.links()
+        place.ready(link)
+        self.assertIsNone(place.finish(link))
+        place.look()
+        self.assertLess(abs(place.wake - (NOW + 5)), 0.01)
+
+    def test_another_that_is_free(self) -> None:
+        """A connection whose host has had its share holds up no other that is idle."""
+        place = Place("192.0.2.1", "192.0.2.2", ip_messages_per_minute=1, ip_max_connections=1, connection_max_idle=99)
+        place.add(2)
+        place.look()
+        place.look(0.2)
+        first, second = sorted(place.links(), key=lambda link: link.host.address)
+        for link in (second, first):
+            place.ready(link)
+        place.finish(first)
+        place.add(1)
+        place.finish(second)
+        self.assertEqual((place.look(), place.wake is not None), ([], True))
+        place.now += 60
+        self.assertEqual(kinds(place.look()), ["Give"])
+
+
+class Waiting(SynchronousTestCase):
+    """Mails that have to wait."""
+
+    def test_expired(self) -> None:
+        """A mail whose time ran out leaves, whatever else waits."""
+        place = Place(max_connections=1)
+        first, _ = place.add(2)
+        first.deadline = NOW - 1
+        self.assertEqual(kinds(place.look()), ["Expire", "Open"])
+
+    def test_surplus(self) -> None:
+        """What cannot have its turn soon is parked until its turn, evenly."""
+        place = Place(max_connections=1, messages_per_minute=60)
+        place.add(100)
+        parked = [m for m in place.look() if isinstance(m, Park)]
+        times = sorted(m.until for m in parked)
+        self.assertGreater(len(parked), 85)
+        self.assertGreaterEqual(times[0], NOW + 5)
+        self.assertLess(abs((times[-1] - times[10]) / (len(times) - 11) - 1), 0.05)
+
+    def test_lanes_share_a_pace(self) -> None:
+        """Lanes take turns where the pace is the limit."""
+        place = Place(max_connections=20, messages_per_minute=60, connection_max_idle=60)
+        keys = [LaneKey(security="none"), LaneKey(security="required")]
+        carried: list[LaneKey] = []
+        for _ in range(20):
+            for key in keys:
+                place.add(max(0, 2 - len(place.site.lane(key).waiting)), key)
+            place.look()
+            for link in place.links():
+                if link.ready is None:
+                    place.ready(link)
+                if link.mail is not None and link not in link.lane.idle:
+                    carried.append(link.lane.key)
+                    place.finish(link)
+            place.look(1.0)
+            for link in place.links():
+                if link.mail is not None and link.ready is not None and link not in link.lane.idle:
+                    carried.append(link.lane.key)
+                    place.finish(link)
+        self.assertGreater(min(carried.count(key) for key in keys), 6)
+
+    def test_lanes_share_connections(self) -> None:
+        """A lane that always has mails does not keep the only connection for ever."""
+        place = Place(max_connections=1)
+        place.add(200, LaneKey(security="none"))
+        place.look()
+        place.add(1, LaneKey(security="required"))
+        place.ready(place.links()[0])
+        place.look()
+        for _ in range(30):
+            (link,) = place.links()
+            place.finish(link)
+            moves = place.look()
+            if kinds(moves) == ["Close"]:
+                place.gone(link)
+                break
+        self.assertEqual([m.lane.key.security for m in place.look()], ["required"])
+
+
+class Simulated(SynchronousTestCase):
+    """Anything may happen to connections."""
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.randoms(use_true_random=False))
+    def test_random(self, random: Random) -> None:
+        """Limits are never exceeded, no mail is lost or doubled, all ends, and no wake leads nowhere twice."""
+        limits: dict[str, float] = {"max_connections": random.randint(1, 5)}
+        for key in ("ip_max_connections", "max_starting", "connection_max_messages"):
+            if random.random() < 0.4:
+                limits[key] = random.randint(1, 4)
+        for key in ("messages_per_minute", "connects_per_minute", "ip_messages_per_minute"):
+            if random.random() < 0.4:
+                limits[key] = random.choice([30, 600, 7])
+        limits["connection_max_idle"] = random.choice([1.0, 5.0])
+        place = Place(*["192.0.2.1", "192.0.2.2", "2001:db8::1"][: random.randint(1, 3)], **limits)
+        keys = [LaneKey(), LaneKey(("127.0.0.1", "127.0.0.2")), LaneKey(("127.0.0.1", "::1"), "required")]
+        mails = [one for key in keys for one in place.add(random.randint(0, 15), key)]
+        stale = 0
+        for _ in range(5000):
+            moves = place.look()
+            self.limits_hold(place, limits)
+            busy = [link for link in place.links() if link.mail is not None]
+            for move in moves:
+                if isinstance(move, Close):
+                    place.gone(move.link)
+            if not busy and not moves and place.wake is None:
+                break
+            stale = 0 if moves or busy or (place.wake or 0) > place.now else stale + 1
+            self.assertLess(stale, 2)
+            if busy and (random.random() < 0.7 or place.wake is None):
+                link = random.choice(busy)
+                self.happen(place, link, random)
+                place.now += random.choice([0.0, 0.01, 1.0])
+            elif place.wake is not None:
+                place.now = max(place.now, place.wake)
+        self.assertEqual(place.site.waiting(), 0)
+        self.assertEqual(sorted(map(id, mails)), sorted(id(one) for _, one in place.ended))
+
+    def happen(self, place: Place, link: Link, random: Random) -> None:
+        """Something happens to a connection."""
+        if link.ready is None and random.random() < 0.15:
+            place.gone(link)
+            place.ended.append(("failed", link.mail))
+            place.world.offline[link.host.address] = place.now + random.choice([1.0, 100.0])
+        elif link.ready is None:
+            place.ready(link)
+        elif random.random() < 0.1:
+            place.gone(link)
+            place.ended.append(("lost", link.mail))
+        else:
+            place.finish(link)
+
+    def limits_hold(self, place: Place, limits: dict[str, float]) -> None:
+        """None of the numbers is exceeded."""
+        links = place.links()
+        infinite = float("inf")
+        self.assertLessEqual(len(links), limits["max_connections"])
+        self.assertLessEqual(sum(link.ready is None for link in links), limits.get("max_starting", infinite))
+        for host in place.site.route.hosts:
+            there = sum(link.host is host for link in links)
+            self.assertLessEqual(there, limits.get("ip_max_connections", infinite))
+        for link in links:
+            carried = link.sent + (link.mail is not None)
+            self.assertLessEqual(carried, limits.get("connection_max_messages", infinite))
