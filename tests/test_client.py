@@ -41,7 +41,7 @@ greeting  silence    failed: noaccess init
 greeting  close      failed: noaccess init
 greeting  reset      failed: noaccess init
 greeting  garbage    failed: noaccess init
-greeting  two codes  failed: noaccess 450 init
+greeting  two codes  failed: noaccess init
 greeting  twice      failed: noaccess 220 init
 greeting  endless    failed: overflow init
 
@@ -53,7 +53,7 @@ ehlo      empty      finished one: success 250 2.0.0 accept
 ehlo      1xx        failed: error 150 ehlo
 ehlo      3xx        failed: error 354 ehlo
 ehlo      garbage    failed: error ehlo
-ehlo      two codes  failed: error 450 ehlo
+ehlo      two codes  failed: error ehlo
 ehlo      twice      failed: error 250 ehlo
 ehlo      421        failed: error 421 4.3.2 ehlo
 ehlo      silence    failed: timeout ehlo
@@ -76,7 +76,7 @@ mail      close      finished one: lost mail from; gone
 mail      reset      finished one: lost mail from; gone
 mail      endless    finished one: overflow mail from; gone
 mail      garbage    finished one: error mail from; gone
-mail      two codes  finished one: error 450 mail from; gone
+mail      two codes  finished one: error mail from; gone
 mail      twice      finished one: error 250 2.1.5 data; gone
 mail      twice      finished one: error 250 2.1.0 mail from; gone
 mail      4xx+close  finished one: error 450 4.2.0 mail from; gone
@@ -97,7 +97,7 @@ rcpt      silence    finished one: timeout rcpt to; gone
 rcpt      close      finished one: lost rcpt to; gone
 rcpt      endless    finished one: overflow rcpt to; gone
 rcpt      garbage    finished one: error rcpt to; gone
-rcpt      two codes  finished one: error 450 rcpt to; gone
+rcpt      two codes  finished one: error rcpt to; gone
 rcpt      twice      finished one: error 250 2.1.5 data; gone
 rcpt      twice      finished one: error 250 2.1.5 rcpt to; gone
 rcpt      4xx+close  finished one: error 450 4.2.0 rcpt to; gone
@@ -117,7 +117,7 @@ data      silence    finished one: timeout data; gone
 data      close      finished one: lost data; gone
 data      endless    finished one: overflow data; gone
 data      garbage    finished one: error data; gone
-data      two codes  finished one: error 450 data; gone
+data      two codes  finished one: error data; gone
 data      twice      finished one: error 354 data; gone
 data      4xx+close  finished one: error 450 4.2.0 data; gone: idle idle
 data      5xx+close  finished one: error 550 5.1.1 data; gone: idle idle
@@ -136,7 +136,7 @@ end       close      finished one: lost received?; gone
 end       reset      finished one: lost received?; gone
 end       endless    finished one: overflow received?; gone
 end       garbage    finished one: error received?; gone
-end       two codes  finished one: error 450 received?; gone
+end       two codes  finished one: error received?; gone
 end       twice      finished one: success 250 2.0.0 accept; gone: idle idle
 end       4xx+close  finished one: error 450 4.2.0 received; gone: idle idle
 end       5xx+close  finished one: error 550 5.1.1 received; gone: idle idle
@@ -479,6 +479,22 @@ class OwnerTests(SynchronousTestCase):
         net.run()
         self.assertEqual(owner.told, ["ready", "unsent one", "gone: idle idle"])
 
+    def test_give_while_something_waits_in_the_socket(self) -> None:
+        """Something came that is nothing for us (TLS has such records): the mail goes elsewhere, and we close."""
+        owner = Owner()
+        net, connection = connect(owner, Mx())
+        net.run(10)
+
+        class Waiting:
+            def recv(self, *arguments: Any) -> bytes:
+                return b"x"
+
+        connection.transport.socket = Waiting()
+        connection.give(Mail())
+        self.assertFalse(connection.usable)
+        net.run(6)
+        self.assertEqual(owner.told, ["ready", "unsent one", "gone"])
+
 
 class DeadlineTests(SynchronousTestCase):
     def told_at(self, script: dict[str, Any], seconds: float, **options: Any) -> list[str]:
@@ -614,7 +630,6 @@ class ConnectTests(SynchronousTestCase):
             (error.TCPTimedOutError(osError=110), Type.CONNECT),
             (error.NoRouteError(osError=113), Type.CONNECT),
             (error.ConnectError(osError=101, string="Network is unreachable"), Type.CONNECT),
-            (error.ConnectError(osError=104, string="Connection reset by peer"), Type.CONNECT),
             (error.ConnectError(osError=99, string="no free port"), Type.CONNECT),
             (error.ConnectBindError(99, "Cannot assign requested address"), Type.BIND),
             (error.ConnectBindError(98, "Address already in use"), Type.CONNECT),
@@ -624,6 +639,11 @@ class ConnectTests(SynchronousTestCase):
         ):
             outcome = self.fate(problem, source="192.0.2.200")
             self.assertEqual((outcome.type, outcome.state), (kind, State.CONNECT), problem)
+
+    def test_reset_at_once(self) -> None:
+        """It came about and was reset before we could look: no greeting, ``noaccess``."""
+        outcome = self.fate(error.ConnectError(osError=104, string="Connection reset by peer"))
+        self.assertEqual((outcome.type, outcome.state), (Type.NOACCESS, State.INIT))
 
     def test_no_answer(self) -> None:
         """Nobody answers within ``timeouts.connect``: ``connect``."""
@@ -706,7 +726,8 @@ class AuthTests(SynchronousTestCase):
         for behaviour, fate in (
             ("4xx", "error 450 4.2.0 auth"),
             ("421", "error 421 4.3.2 auth"),
-            ("334 more", "error 334 auth"),
+            ("334 more", "error 500 5.5.1 auth"),
+            (("334 more", "334 more"), "error 334 auth"),
             ("150 Wait", "error 150 auth"),
             ("close", "lost auth"),
             ("silence", "timeout auth"),

@@ -23,7 +23,8 @@ def exchange(options: ConnectOptions, extensions: Extensions, secure: bool) -> I
     name = (options.username or "").encode()
     password = (options.password or "").encode()
     if "PLAIN" in extensions.auth:
-        return iter((b"AUTH PLAIN " + b64encode(b"\0" + name + b"\0" + password) + b"\r\n",))
+        response = b64encode(b"\0" + name + b"\0" + password) + b"\r\n"
+        return iter((b"AUTH PLAIN " + response, response))  # once more for a host that did not read it there
     if "LOGIN" in extensions.auth:
         return iter((b"AUTH LOGIN\r\n", b64encode(name) + b"\r\n", b64encode(password) + b"\r\n"))
     offered = " ".join(sorted(extensions.auth)) or "nothing"

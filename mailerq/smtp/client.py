@@ -17,10 +17,9 @@ from zope.interface import implementer
 from mailerq.attempt import Outcome, State, Type
 from mailerq.reply import Reply
 from mailerq.smtp import tracker, wire
-from mailerq.smtp.connection import Phase, quoted
+from mailerq.smtp.connection import QUIT_PATIENCE, Phase, quoted
 from mailerq.smtp.envelope import prepare
 from mailerq.smtp.opening import Opening
-from mailerq.smtp.reader import Garbage
 from mailerq.smtp.tracker import Do, Step, Talk, answer
 
 LONG_IDLE = 1.0
@@ -45,7 +44,7 @@ class SmtpClient(Opening):
         """Send ``mail``. Where the connection is not usable, or has a mail, the owner is told that it is ``unsent``."""
         self.voice.inside += 1
         try:
-            if not self.usable or self.mail is not None or self._closed_by_peer():
+            if not self.usable or self.mail is not None or self._spoken_to():
                 self.voice.tell(self.owner.unsent, self, mail)
                 return
             talk = self._tracker.current = prepare(mail, self.extensions)
@@ -220,7 +219,7 @@ class SmtpClient(Opening):
             self._slices = None
             self.transport.unregisterProducer()
 
-    def _end(self, step: Step, kind: Type, text: str, reply: Reply | Garbage | None = None, **how: bool) -> None:
+    def _end(self, step: Step, kind: Type, text: str, reply: Reply | None = None, **how: bool) -> None:
         self._stop_slices()
         super()._end(step, kind, text, reply, **how)
 
@@ -228,10 +227,14 @@ class SmtpClient(Opening):
         self._slices = None
         super().connectionLost(reason)
 
-    def _closed_by_peer(self) -> bool:
-        """Whether something came to an idle connection that the reactor has not read yet: then it is left alone, and
-        what came decides."""
-        return self.reactor.seconds() - self._since >= LONG_IDLE and has_input(self.transport)
+    def _spoken_to(self) -> bool:
+        """Whether something came to an idle connection that the reactor has not read yet, which is most often the end:
+        then it is not used any more, and what came decides; if that is nothing, we close."""
+        if self.reactor.seconds() - self._since < LONG_IDLE or not has_input(self.transport):
+            return False
+        self._leaving = True
+        self._deadline.within(QUIT_PATIENCE)
+        return True
 
 
 _NO_REPLY = Reply(0)

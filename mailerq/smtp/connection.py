@@ -185,6 +185,9 @@ class Connection(ESMTPClient):
             self._phase = Phase.CLOSING
             self.transport.abortConnection()
             return
+        if not self._tracker.due:  # what waited in the socket of an idle connection was nothing for us
+            self._close(polite=True)
+            return
         seconds = f"{self._patience(step):g} s"
         if step is tracker.SENDING:
             text = f"the host took nothing of the message for {seconds}"
@@ -199,7 +202,7 @@ class Connection(ESMTPClient):
         step: Step,
         kind: Type,
         text: str,
-        reply: Reply | Garbage | None = None,
+        reply: Reply | None = None,
         *,
         lost: bool = False,
         ours: bool = False,
@@ -209,8 +212,8 @@ class Connection(ESMTPClient):
         phase, self._phase = self._phase, Phase.CLOSING
         if step is tracker.AUTH:
             text = without_secrets(text, self.options)
-        doubt = step is tracker.RECEIVED and not (isinstance(reply, Reply) and reply.code >= 400)
-        code, status = (reply.code if reply else None), (reply.status if isinstance(reply, Reply) else None)
+        doubt = step is tracker.RECEIVED and not (reply and reply.code >= 400)
+        code, status = (reply.code, reply.status) if reply else (None, None)
         outcome = Outcome(kind, step.state, code, status, text, in_doubt=doubt)
         if phase is Phase.SETUP:
             self.voice.tell(self.owner.failed, self, outcome)
@@ -243,7 +246,7 @@ class Connection(ESMTPClient):
         elif isinstance(item, Overflow):
             self._end(step, Type.OVERFLOW, f"{item.text}, {where}")
         elif isinstance(item, Garbage):
-            self._end(step, step.odd, f"no SMTP reply, {where}: {item.quote}", item)
+            self._end(step, step.odd, f"no SMTP reply, {where}: {item.quote}")
         else:
             self._end(step, step.odd, f"a reply that nobody asked for, {where}: {quoted(item)}", item)
 

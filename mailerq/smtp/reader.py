@@ -19,10 +19,9 @@ REPLY_LIMIT = 65536
 
 
 class Garbage(msgspec.Struct, frozen=True):
-    """What came is no SMTP reply. ``quote`` shows it; ``code`` where it has one all the same."""
+    """What came is no SMTP reply. ``quote`` shows it. It has no code: that could be taken for a refusal for good."""
 
     quote: str
-    code: int | None = None
 
 
 class Overflow(msgspec.Struct, frozen=True):
@@ -82,7 +81,7 @@ class Reader:
         if not code or separator not in (b"", b" ", b"-"):
             return Garbage(quote(line))
         if self._texts and code != self._code:
-            return Garbage(quote(line), code)
+            return Garbage(quote(line))
         self._code = code
         self._texts.append(line[4:])
         self._size += len(line) + 2
