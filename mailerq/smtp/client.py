@@ -158,7 +158,7 @@ class SmtpClient(Opening):
 
     def do_odd(self, reply: Reply) -> None:
         step = self._tracker.step
-        what = "an answer before it was complete" if step is tracker.SENDING else f"no answer to {step.says}"
+        what = "an answer before it was complete" if step is tracker.SENDING else f"this does not answer {step.says}"
         self._end(step, step.odd, f"{what}: {quoted(reply)}", reply)
 
     def do_bye(self, reply: Reply) -> None:

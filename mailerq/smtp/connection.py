@@ -10,6 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import connectionDone
 from twisted.mail.smtp import ESMTPClient
 from twisted.python.failure import Failure
@@ -148,13 +149,14 @@ class Connection(ESMTPClient):
             return
         if self._phase is not Phase.CLOSING:
             step = self._tracker.awaited
-            why = reason.getErrorMessage().rstrip(".")
             if self._tls is not None and step is tracker.HANDSHAKE:
                 text = f"the TLS handshake failed: {self._tls.failure(reason)}"
-            elif self._tracker.due:
-                text = f"connection lost while {step.due} was awaited: {why}"
             else:
-                text = f"connection closed by the host while it was idle: {why}"
+                when = f"{step.due} was awaited" if self._tracker.due else "it was idle"
+                if reason.check(ConnectionDone):
+                    text = f"the host closed the connection while {when}"
+                else:
+                    text = f"the connection was lost while {when}: {reason.getErrorMessage().rstrip('.')}"
             self._end(step, step.lost, text, lost=True)
         self._phase = Phase.CLOSED
         self._deadline.cancel()
@@ -192,7 +194,7 @@ class Connection(ESMTPClient):
         if step is tracker.SENDING:
             text = f"the host took nothing of the message for {seconds}"
         else:
-            text = f"{step.due} was awaited for {seconds}"
+            text = f"{step.due} {'was not done' if step is tracker.HANDSHAKE else 'did not come'} within {seconds}"
         self._end(step, step.silent, text)
 
     # The ends

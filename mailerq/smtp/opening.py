@@ -103,7 +103,7 @@ class Opening(Connection):
     def do_refused(self, reply: Reply) -> None:
         step = self._tracker.step
         if reply.code < 400:
-            text = f"no answer to {step.says}: {quoted(reply)}"
+            text = f"this does not answer {step.says}: {quoted(reply)}"
         else:
             text = reply.text or f"{reply.code} to {step.says}, without a text"
         self._end(step, step.refused, text, reply, polite=True)

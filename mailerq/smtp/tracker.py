@@ -66,7 +66,7 @@ class Step:
     ) -> None:
         self.state = state
         self.says = says
-        self.due = says if says.startswith("the TLS") or says == "its greeting" else f"the answer to {says}"
+        self.due = says if says.startswith("the TLS") or says == "the greeting" else f"the answer to {says}"
         self.row = row
         self.lost, self.silent, self.odd, self.refused = types
         self.then = then
@@ -86,7 +86,7 @@ _TALK = (Type.LOST, Type.TIMEOUT, Type.ERROR, Type.ERROR)
 # fmt: off
 _TABLE = {
     # awaited               421      1xx     2xx               3xx           4xx      5xx
-    "its greeting":        (_NO,     _NO,    Do.EHLO,          _NO,          _NO,     _NO),
+    "the greeting":        (_NO,     _NO,    Do.EHLO,          _NO,          _NO,     _NO),
     "EHLO":                (_BYE,    _ODD,   Do.OFFERS,        _ODD,         Do.HELO, Do.HELO),
     "HELO":                (_BYE,    _ODD,   Do.OFFERS,        _ODD,         _NO,     _NO),
     "STARTTLS":            (_BYE,    _NO,    Do.TLS,           _NO,          _NO,     _NO),
@@ -110,7 +110,7 @@ def _step(state: State, says: str, types: tuple[Type, Type, Type, Type] = _TALK,
     return Step(state, says, _TABLE[says], types, then)
 
 
-INIT = _step(State.INIT, "its greeting", _WALL)
+INIT = _step(State.INIT, "the greeting", _WALL)
 EHLO = _step(State.EHLO, "EHLO", _NAMED)
 HELO = _step(State.HELO, "HELO", _NAMED)
 STARTTLS = _step(State.STARTTLS, "STARTTLS", _TLS)
