@@ -295,14 +295,13 @@ class Site:
     def _may_open_at(self, lane: Lane, mail: Mail, source: str | None, budget: Budget, around: _Round) -> float | None:
         """When one more connection from ``source`` may be opened; None: only an event can tell."""
         now, opened = around.now, len(around.opened)
-        mine = sum(link.lane is lane for link in self.links) + sum(move.lane is lane for move in around.opened)
         if around.world.room() <= opened:
             self.waits_for_room = True
             mail.blocked_by = "smtp.max-connections"
             return None
         if self._connections("max_connections", source, around) >= budget.number("max_connections"):
             mail.blocked_by = "max-connections"
-            if not mine:
+            if not self._connections_of(lane, around):
                 self._hungry = lane
             return None
         if self._connections("max_starting", source, around, starting=True) >= budget.number("max_starting"):
@@ -315,10 +314,14 @@ class Site:
                 latest, why = last + pace.interval, "messages-per-minute"
         if why:
             mail.blocked_by = why
+        mine = self._connections_of(lane, around)
         enough = mine * budget.number("connection_min_messages", MESSAGES_A_CONNECTION)
         if mine and len(lane.waiting) <= enough and not mail.tried:
             latest = max(latest, mail.routed + PATIENCE)
         return latest
+
+    def _connections_of(self, lane: Lane, around: _Round) -> int:
+        return sum(link.lane is lane for link in self.links) + sum(move.lane is lane for move in around.opened)
 
     def _connections(
         self, key: str, source: str | None, around: _Round, address: str | None = None, starting: bool = False
@@ -327,6 +330,8 @@ class Site:
         value = self.budget(source).limits.get(key)
         if value is None:
             return 0
+        if address is None and not starting and not value.per_source:
+            return len(self.links) + len(around.opened)
         there: list[Link | Open] = [link for link in self.links if not starting or link.ready is None]
         return sum(
             (address is None or one.host.address == address) and (not value.per_source or one.source == source)

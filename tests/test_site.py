@@ -328,6 +328,47 @@ class Resting(SynchronousTestCase):
         self.assertEqual(kinds(place.look()), ["Give"])
 
 
+class Reloading(SynchronousTestCase):
+    """Other limits."""
+
+    def test_unchanged(self) -> None:
+        """An unchanged limit forgets nothing."""
+        place = Place(max_connections=20, messages_per_minute=6, connection_max_idle=60)
+        place.add(3)
+        place.look()
+        place.ready(place.links()[0])
+        place.finish(place.links()[0])
+        place.site.reload([Rule({"messages_per_minute": 6, "connection_max_idle": 60})], {})
+        self.assertEqual((place.look(), place.wake), ([], NOW + 10))
+
+    def test_changed(self) -> None:
+        """A faster pace holds at once, and so does a limit that is gone."""
+        for rules, wake in (({"messages_per_minute": 60}, NOW + 1), ({}, None)):
+            place = Place(max_connections=20, messages_per_minute=6, connection_max_idle=60)
+            place.add(2)
+            place.look()
+            place.ready(place.links()[0])
+            place.finish(place.links()[0])
+            place.site.reload([Rule({**rules, "connection_max_idle": 60.0})], {})
+            moves = place.look()
+            if wake is None:
+                self.assertEqual(kinds(moves), ["Give"])
+            else:
+                self.assertEqual((moves, place.wake), ([], wake))
+
+    def test_moved_to_one_address(self) -> None:
+        """A limit that counts for one local address from now on leaves no pace of the whole site behind."""
+        place = Place(max_connections=20, messages_per_minute=6)
+        place.add(1, LaneKey(("127.0.0.1",)))
+        place.look()
+        place.ready(place.links()[0])
+        rules = [Rule({"messages_per_minute": 6}), Rule({"messages_per_minute": 6}, ip="127.0.0.1")]
+        place.site.reload(rules, {})
+        place.add(1, LaneKey(("127.0.0.1",)))
+        place.finish(place.links()[0])
+        self.assertEqual({scope for _, scope, _ in place.site.paces} - {None}, {"127.0.0.1"})
+
+
 class Waiting(SynchronousTestCase):
     """Mails that have to wait."""
 
