@@ -1,6 +1,6 @@
 """CPU µs a message of the SMTP client by itself, against Postfix's smtp-sink.
 
-    python benchmarks/smtp_client.py [--messages 40000] [--connections 4] [--size 2048] [--profile]
+    PYTHONPATH=. python benchmarks/smtp_client.py [--messages 40000] [--connections 4] [--size 2048] [--profile]
 
 Needs ``smtp-sink`` (Debian: postfix). The sink runs for this measurement only. What is counted is user and system time
 of this process, its owner calls included, from the first mail to the last.

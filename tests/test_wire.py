@@ -70,3 +70,8 @@ class CommandTests(SynchronousTestCase):
         """Line breaks and spaces in the EHLO name are dropped."""
         self.assertEqual(wire.ehlo("a b\r\nRSET\n.example"), b"EHLO abRSET.example\r\n")
         self.assertEqual(wire.helo("\r\n"), b"HELO localhost\r\n")
+
+    def test_a_name_that_is_not_ascii(self) -> None:
+        """It is sent as an A-label, or without what cannot be one."""
+        self.assertEqual(wire.ehlo("mx.bücher.example"), b"EHLO mx.xn--bcher-kva.example\r\n")
+        self.assertEqual(wire.ehlo("ü..\r\nx"), b"EHLO ..x\r\n")

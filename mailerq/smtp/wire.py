@@ -5,7 +5,10 @@ Never reads a reply and never decides anything.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+
+from mailerq.smtp.address import a_label
 
 CRLF = b"\r\n"
 END = b".\r\n"
@@ -19,7 +22,8 @@ SLICE = 65536
 
 
 def ehlo(name: str) -> bytes:
-    """The EHLO command; what is no printable ASCII in ``name`` is dropped, so that it can never be two commands."""
+    """The EHLO command. A name that is not ASCII becomes an A-label; what is not printable in it is dropped, so that it
+    can never be two commands."""
     return b"EHLO " + _token(name) + CRLF
 
 
@@ -29,6 +33,9 @@ def helo(name: str) -> bytes:
 
 
 def _token(name: str) -> bytes:
+    if not name.isascii():
+        with contextlib.suppress(ValueError):
+            name = a_label(name)
     return bytes(c for c in name.encode("ascii", "ignore") if 32 < c < 127) or b"localhost"
 
 
