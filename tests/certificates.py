@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from ipaddress import ip_address
 from typing import Any
 
 import attrs
@@ -33,6 +34,14 @@ class Certificate:
         return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(self.pem())])
 
 
+def general(name: str) -> x509.GeneralName:
+    """A DNS name, or an IP address if it is one."""
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
 def make(*names: str, issuer: Certificate | None = None, days: int = 30, ca: bool = False) -> Certificate:
     """A certificate for ``names``, self-signed unless there is an ``issuer``; expired where ``days`` is negative."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -46,7 +55,7 @@ def make(*names: str, issuer: Certificate | None = None, days: int = 30, ca: boo
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=60))
         .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([general(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     )
     return Certificate(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)

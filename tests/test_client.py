@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ from zope.interface.verify import verifyObject
 
 from mailerq.attempt import Outcome, State, Type
 from mailerq.interfaces import IConnectionOwner, IMail
+from mailerq.smtp.client import has_input
 from mailerq.smtp.factory import ConnectOptions, HostFactory, Timeouts
 from tests.mx import EXTENSIONS, Mx, Net
 from tests.owner import ADDRESS, Mail, Owner, connect, mails, play
@@ -417,6 +419,55 @@ class OwnerTests(SynchronousTestCase):
             connection.abort()
             net.run(100)
             self.assertEqual(owner.told, [f"failed: {fate}"])
+
+    def test_quit_while_setting_up(self) -> None:
+        """Told to quit before it was ready: it failed, once."""
+        owner = Owner()
+        net, connection = connect(owner, Mx(script={"ehlo": "silence"}))
+        connection.quit()
+        net.run(100)
+        self.assertEqual(owner.told, ["failed: lost ehlo"])
+
+    def test_abort_while_asked_for_the_next(self) -> None:
+        """Aborted in ``next_mail``: the mail in hand is lost before its dot, the one returned was not tried."""
+        owner = Owner(*mails("one"))
+        two = Mail("two@example.org")
+        owner.next_mail = lambda connection: connection.abort() or two  # type: ignore[method-assign]
+        net, _ = connect(owner, mx := Mx())
+        net.run()
+        self.assertEqual(owner.told, ["ready", "finished one: lost data", "unsent two", "gone"])
+        self.assertEqual(mx.mails, [])
+
+    def test_an_owner_that_raises(self) -> None:
+        """What it is to be told next is not lost with it."""
+        owner = Owner()
+        net, connection = connect(owner, Mx())
+        owner.unsent = lambda connection, mail: 1 / 0  # type: ignore[method-assign]
+        connection.quit()
+        connection.give(Mail())
+        net.run()
+        self.assertEqual(owner.told, ["ready", "gone"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_what_waits_in_a_socket(self) -> None:
+        """Bytes, the end and an error are seen; nothing, and a transport without a socket, are not."""
+
+        class Transport:
+            socket: Any = None
+
+        self.assertFalse(has_input(Transport()))
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        transport = Transport()
+        transport.socket = ours
+        self.assertFalse(has_input(transport))
+        theirs.send(b"421 Bye")
+        self.assertTrue(has_input(transport))
+        ours.recv(100)
+        theirs.shutdown(socket.SHUT_WR)
+        self.assertTrue(has_input(transport))
+        ours.close()
+        self.assertTrue(has_input(transport))
 
     def test_abort_while_connecting(self) -> None:
         """Aborted before there was a connection: it failed, and a late connection is not used."""

@@ -127,6 +127,8 @@ class SignedTests(SynchronousTestCase):
             b"ARC-Message-Signature: i=1\r\n" + eight,
             b"ARC-Seal: i=1\r\n" + eight,
             signed,
+            signed.replace(b"binary", b"7bit"),
+            "Content-Type: multipart/signed; boundary=s\r\n\r\n--s\r\nX-A: ü\r\n\r\nx\r\n--s--\r\n".encode(),
         ):
             self.assertIsNone(seven_bit(body))
 

@@ -102,6 +102,17 @@ class GoodTests(TlsCase):
         )
         self.assertEqual(self.owner.fates()[0], "finished one: success 250 2.0.0 accept")
 
+    async def test_verified_by_address(self) -> None:
+        """A host without a name is known by its address, if the certificate carries that."""
+        ca = make("ca.test", ca=True)
+        options: dict[str, Any] = {"trust": ca.trust(), "security": "verified", "mx": None}
+        connection = await self.deliver(None, Mail(), certificate=make("127.0.0.1", issuer=ca), **options)
+        self.assertEqual(self.owner.fates()[0], "finished one: success 250 2.0.0 accept")
+        assert connection.peer.certificate is not None
+        self.assertEqual(connection.peer.certificate["altnames"], ["127.0.0.1"])
+        await self.deliver(None, Mail(), certificate=make("127.0.0.2", issuer=ca), **options)
+        self.failure("tls starttls", "not for 127.0.0.1")
+
     async def test_what_is_offered_under_tls_counts(self) -> None:
         """The answer to the second EHLO replaces the first (RFC 3207 4.2); keywords in any case."""
         offers = ["250-mx.test\n250-SIZE 1\n250 starttls", "250-mx.test\n250-pipelining\n250 Size 5000"]
@@ -207,6 +218,11 @@ class NoTlsTests(TlsCase):
         """220, and then nothing: ``timeouts.tls``."""
         await self.deliver({"starttls": ("220 Go", "silence")}, Mail(), certificate=make("mx.test"))
         self.failure("tls starttls", "the TLS handshake", "0.3 s")
+
+    async def test_a_trust_root_that_is_none(self) -> None:
+        """A mistake in our own settings is an outcome too."""
+        await self.deliver(None, Mail(), certificate=make("mx.test"), trust=object())
+        self.failure("tls starttls", "could not be begun")
 
     async def test_lost_after_the_handshake(self) -> None:
         """Closed under TLS in mid-talk: ``lost``, as in clear."""
