@@ -317,15 +317,17 @@ class Resting(SynchronousTestCase):
         place.add(2)
         place.look()
         place.look(0.2)
-        first, second = sorted(place.links(), key=lambda link: link.host.address)
-        for link in (second, first):
-            place.ready(link)
+        first, second = place.links()
+        place.ready(first)
         place.finish(first)
-        place.add(1)
+        place.now = NOW + 30
+        place.ready(second)
         place.finish(second)
-        self.assertEqual((place.look(), place.wake is not None), ([], True))
-        place.now += 60
-        self.assertEqual(kinds(place.look()), ["Give"])
+        place.add(1)
+        place.look()
+        self.assertEqual((place.look(0.2), place.wake), ([], NOW + 60.2))
+        (given,) = place.look(30)
+        self.assertIs(given.link, first)
 
 
 class Reloading(SynchronousTestCase):
