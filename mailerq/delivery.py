@@ -7,10 +7,10 @@ down (``result.py``) and *settled* at the broker. At the end stand the two ways 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
 from hashlib import sha256
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import msgspec
 from msgspec import UNSET
@@ -40,6 +40,21 @@ ADRIFT = 3600.0  # seconds for which a mail whose broker was lost is waited for
 
 _IN_CLEAR = {"optional": "none"}
 _log = Logger()
+P = ParamSpec("P")
+Step = Callable[Concatenate["Deliveries", Mail, P], None]
+
+
+def _careful(step: Step[P]) -> Step[P]:
+    """A step that is called from elsewhere: what it raises is a bug of ours, and costs one mail its turn."""
+
+    @wraps(step)
+    def carefully(self: Deliveries, mail: Mail, /, *arguments: P.args, **named: P.kwargs) -> None:
+        try:
+            step(self, mail, *arguments, **named)
+        except Exception:
+            self.put_aside(mail.taken, mail.digest)
+
+    return carefully
 
 
 @implementer(ITaker)
@@ -71,6 +86,7 @@ class Deliveries:
         self._maybe_twice: dict[bytes, bool] = {}  # went to the outbox, perhaps twice: whether one copy has come
         self._broke: dict[bytes, int] = {}
         self._stopping = False
+        self.on_loss: Callable[[], None] = lambda: None
         scheduler.way = self
 
     # -- taken -------------------------------------------------------------------------------------------------------
@@ -82,7 +98,7 @@ class Deliveries:
             if not self._is_known(taken, digest):
                 self._read(taken, digest)
         except Exception:
-            self._put_aside(taken, digest)
+            self.put_aside(taken, digest)
 
     def _is_known(self, taken: ITaken, digest: bytes) -> bool:
         """Whether it is one that we had in hand before, in this life or the one before, and is taken care of."""
@@ -120,7 +136,7 @@ class Deliveries:
             self._end(mail, Outcome(Type.LOST, State.RECEIVED, description=text, in_doubt=True), mail.peer)
             return True
         self._events.doubled(mail.identity, "the process had ended before this was settled: published again")
-        job.added = list(remembered.entries)
+        job.restore(remembered.entries)
         mail.seen = remembered.seen
         self._publish_again(mail, remembered.verdict)
         return True
@@ -158,6 +174,7 @@ class Deliveries:
 
     # -- routed ------------------------------------------------------------------------------------------------------
 
+    @_careful
     def _begin(self, mail: Mail) -> None:
         """A try begins, unless the job's time has run out."""
         if mail not in self.in_hand:
@@ -192,6 +209,7 @@ class Deliveries:
         ours = self._settings.smarthost
         return None if ours is None else (ours.hostname, ours.port, ours.username or "", ours.password or "")
 
+    @_careful
     def _routed(self, mail: Mail, found: Route | NoHosts | NullMx) -> None:
         """Its hosts are known, or that there are none."""
         if mail not in self.in_hand:
@@ -243,16 +261,17 @@ class Deliveries:
 
     # -- ended -------------------------------------------------------------------------------------------------------
 
+    @_careful
     def ended(self, mail: Mail, outcome: Outcome, link: Link | None) -> None:
         """The scheduler is done with it: an attempt was made."""
         self._end(mail, outcome, mail.peer if link is None else link.client.peer, link)
 
+    @_careful
     def expired(self, mail: Mail) -> None:
         """Its time ran out while it waited."""
         outcome = fate.expired(mail.job, self._settings.delivery, self._scheduler.now())
-        self._end(
-            mail, outcome or Outcome(Type.EXPIRED, description=f"was to be delivered before {utc(mail.deadline)}")
-        )
+        late = Outcome(Type.EXPIRED, description=f"was to be delivered before {utc(mail.deadline)}")
+        self._end(mail, outcome or late)
 
     def idle(self, mail: Mail, outcome: Outcome, link: Link) -> bool:
         """The idle connection it would have had is gone: noted, no attempt. False: once too often, it has left."""
@@ -310,6 +329,7 @@ class Deliveries:
 
     # -- parked ------------------------------------------------------------------------------------------------------
 
+    @_careful
     def parked(self, mail: Mail, until: float, why: str) -> None:
         """It has to wait for longer than we hold jobs in hand: the broker keeps it. No attempt is counted."""
         self._park(mail, min(until, mail.deadline + 1), why, mail.seen)
@@ -321,8 +341,12 @@ class Deliveries:
     # -- the broker was lost -----------------------------------------------------------------------------------------
 
     def lost(self, reason: str) -> None:
-        """All that is in hand comes again (ITaker). Meanwhile talks go on; what they come to is published then."""
+        """All that is in hand comes again (ITaker), to us or to another engine. What only waits is let go; talks go on,
+        and what they come to is published when their jobs are here again."""
         _log.warn("the broker was lost with {count} jobs in hand: {reason}", count=len(self.in_hand), reason=reason)
+        self._scheduler.let_go()
+        self.in_hand -= {mail for mail in self.in_hand if mail.link is None and mail.verdict is None}
+        self.on_loss()
         known = {id(mail) for mails in self._adrift.values() for mail in mails}
         for mail in self.in_hand:
             if id(mail) not in known:
@@ -347,12 +371,14 @@ class Deliveries:
 
     # -- a bug of ours -----------------------------------------------------------------------------------------------
 
-    def _put_aside(self, taken: ITaken, digest: bytes) -> None:
+    def put_aside(self, taken: ITaken, digest: bytes) -> None:
         """Our own code broke on it: it is given back, and the third time put into the invalid queue."""
         times = self._broke[digest] = self._broke.get(digest, 0) + 1
         _log.failure("a job could not be worked on (time {times}): {body!r}", times=times, body=taken.body[:2000])
         self.in_hand -= {mail for mail in self.in_hand if mail.taken is taken}
-        if times < POISON or self._settings.queues.invalid is None:
+        if taken.stale:
+            return
+        if times < POISON:
             taken.give_back()
             return
         del self._broke[digest]

@@ -233,6 +233,11 @@ class Job:
             self.attempts += 1
             self.idles = 0
 
+    def restore(self, entries: list[bytes]) -> None:
+        """Have the entries again that an earlier life had appended."""
+        self.added = list(entries)
+        self.entries += len(entries)
+
     def entry_number(self) -> int:
         """The number of the next entry of ``results``."""
         return self.entries + 1

@@ -58,7 +58,8 @@ def queues_of(job: Job, names: QueueNames) -> Written:
 def publications(job: Job, verdict: Verdict, names: QueueNames, identity: str, seen: float) -> list[Publication]:
     """All that is published once a fate is decided; the attempt that led to it is the last entry of the job already.
 
-    ``identity`` becomes the ``message-id``; ``seen`` is the first pick-up, which travels with a retry.
+    ``identity`` and the number of entries make the ``message-id``, which both copies of a result have if it is
+    published twice, and no other result has. ``seen`` is the first pick-up, which travels with a retry.
     """
     if isinstance(verdict, Again):
         return []
@@ -69,11 +70,11 @@ def publications(job: Job, verdict: Verdict, names: QueueNames, identity: str, s
         back = _back(job, names, verdict.at, identity, seen)
         copy = _result(job, {"nextattempt": next_attempt(verdict.at)})
         included = queues.results if names.results_include_retries else None
-        return [back, *_copies(copy, (queues.retry, included), identity)]
+        return [back, *_copies(copy, (queues.retry, included), _message_id(job, identity))]
     outcome = queues.success if isinstance(verdict, Delivered) else queues.failure
     if queues.results is None and outcome is None:
         return []
-    return _copies(_result(job, {}), (queues.results, outcome), identity)
+    return _copies(_result(job, {}), (queues.results, outcome), _message_id(job, identity))
 
 
 def refused(body: bytes, encoding: str | None, why: Invalid, names: QueueNames) -> list[Publication]:
@@ -97,7 +98,7 @@ def _back(job: Job, names: QueueNames, due: float, identity: str, seen: float | 
         names.outbox,
         job.written(without=("delayed",), changes=changes),
         due=due,
-        message_id=identity,
+        message_id=_message_id(job, identity),
         priority=priority if isinstance(priority, int) else None,
     )
 
@@ -111,5 +112,9 @@ def _result(job: Job, changes: dict[str, bytes]) -> bytes:
     return job.written(without=without, changes=changes)
 
 
-def _copies(body: bytes, queues: tuple[str | None, ...], identity: str) -> list[Publication]:
-    return [Publication(queue, body, message_id=identity) for queue in queues if queue is not None]
+def _message_id(job: Job, identity: str) -> str:
+    return f"{identity}.{job.entries}"
+
+
+def _copies(body: bytes, queues: tuple[str | None, ...], message_id: str) -> list[Publication]:
+    return [Publication(queue, body, message_id=message_id) for queue in queues if queue is not None]

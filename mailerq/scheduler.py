@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailerq.agenda import Agenda
@@ -24,6 +25,8 @@ from mailerq.moves import Close, Expire, Give, Move, Open, Park, Stuck, WakeAt
 from mailerq.route import Host, Route, order
 from mailerq.settings import Settings
 from mailerq.site import Site, same_family
+
+_log = Logger()
 
 LOOK_AHEAD = 900.0  # seconds: a mail that expires within them while it waits gets a place on the agenda
 
@@ -117,6 +120,19 @@ class Scheduler:
             site.reload(settings.limits, settings.pools)
             self._touch(site)
 
+    def let_go(self) -> None:
+        """Forget what waits; connections that are being opened for a mail will be given another."""
+        for site in self.sites.values():
+            for lane in site.lanes.values():
+                for waiting in lane.waiting:
+                    waiting.lane = None
+                lane.waiting.clear()
+            for link in site.links:
+                mail, link.mail = link.mail, None
+                if mail is not None:
+                    mail.link = None
+            self._touch(site)
+
     def drain(self, patience: float) -> Deferred[None]:
         """Give back what waits, let the talks under way end, for at most ``patience`` seconds; fires when no connection
         is left."""
@@ -163,12 +179,18 @@ class Scheduler:
         if self._drained is not None:
             return
         for site in dirty:
-            for move in site.next_moves(now, self):
-                self._make(site, move, now)
-            if site.waits_for_room:
-                self._no_room[site] = None
-            if not site.links and not site.waiting():
-                self._forget_later(site, now)
+            try:
+                self._look_at(site, now)
+            except Exception:  # a bug of ours, which must not cost the other sites their turn
+                _log.failure("a site could not be looked at: {site!r}", site=site)
+
+    def _look_at(self, site: Site, now: float) -> None:
+        for move in site.next_moves(now, self):
+            self._make(site, move, now)
+        if site.waits_for_room:
+            self._no_room[site] = None
+        if not site.links and not site.waiting():
+            self._forget_later(site, now)
 
     def _make(self, site: Site, move: Move, now: float) -> None:
         if isinstance(move, Give):

@@ -141,16 +141,21 @@ class Engine(MultiService):
             events=self.events,
             local=LocalAddresses(self.reactor.seconds),
         )
+        self.deliveries.on_loss = self._await_broker
         _say_what_is_on(self.settings, self.path)
         self.broker.consume(self.settings.queues.outbox, self.deliveries, self.settings.queues.window)
         IService(self.broker).startService()
-        self.broker.ready().addCallbacks(self._ready, self._not_ready)
+        self._await_broker()
         seconds = TimerService(1.0, self.journal.tick)
         seconds.clock = self.reactor
         seconds.setServiceParent(self)
         self._on_hangup()
         if self.settings.manhole:
             self._open_manhole(self.settings.manhole)
+
+    def _await_broker(self) -> None:
+        """At the start, and each time the broker was lost: it may turn out that it can never be used again."""
+        self.broker.ready().addCallbacks(self._ready, self._not_ready)
 
     def _ready(self, _: None) -> None:
         _log.info("taking jobs from {outbox}", outbox=self.settings.queues.outbox)

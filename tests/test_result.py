@@ -91,10 +91,10 @@ class Queues(SynchronousTestCase):
         self.assertEqual(refused(b"\xff", None, Invalid("why"), Names(invalid=None)), [])
 
     def test_message_id(self) -> None:
-        """All copies carry the job's identity; only what goes back to the outbox is delayed, and keeps its priority."""
+        """Copies carry the job's identity and how many entries it has; only what goes back is delayed, and has a priority."""
         back, copy = published(',"priority":7', RETRY)
-        self.assertEqual((back.due, back.message_id, back.priority), (NOW + 600, "id-1", 7))
-        self.assertEqual((copy.due, copy.message_id, copy.priority), (None, "id-1", None))
+        self.assertEqual((back.due, back.message_id, back.priority), (NOW + 600, "id-1.1", 7))
+        self.assertEqual((copy.due, copy.message_id, copy.priority), (None, "id-1.1", None))
         self.assertEqual(published("", Parked(NOW + 1.5, None))[0].due, NOW + 1.5)
 
 
