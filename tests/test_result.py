@@ -91,7 +91,7 @@ class Queues(SynchronousTestCase):
         self.assertEqual(refused(b"\xff", None, Invalid("why"), Names(invalid=None)), [])
 
     def test_message_id(self) -> None:
-        """Copies carry the job's identity and how many entries it has; only what goes back is delayed, and has a priority."""
+        """Copies carry the identity and the number of entries; only what goes back is delayed, and has a priority."""
         back, copy = published(',"priority":7', RETRY)
         self.assertEqual((back.due, back.message_id, back.priority), (NOW + 600, "id-1.1", 7))
         self.assertEqual((copy.due, copy.message_id, copy.priority), (None, "id-1.1", None))
