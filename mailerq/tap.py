@@ -146,12 +146,16 @@ class Engine(MultiService):
         self.broker.consume(self.settings.queues.outbox, self.deliveries, self.settings.queues.window)
         IService(self.broker).startService()
         self._await_broker()
-        seconds = TimerService(1.0, self.journal.tick)
-        seconds.clock = self.reactor
-        seconds.setServiceParent(self)
+        self._each(1.0, self.journal.tick)
+        self._each(60.0, lambda: self.scheduler.hosts.forget_old(self.reactor.seconds()))
         self._on_hangup()
         if self.settings.manhole:
             self._open_manhole(self.settings.manhole)
+
+    def _each(self, seconds: float, call: Callable[[], None]) -> None:
+        timer = TimerService(seconds, call)
+        timer.clock = self.reactor
+        timer.setServiceParent(self)
 
     def _await_broker(self) -> None:
         """At the start, and each time the broker was lost: it may turn out that it can never be used again."""
