@@ -7,6 +7,7 @@ down (``result.py``) and *settled* at the broker. At the end stand the two ways 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from hashlib import sha256
@@ -26,6 +27,7 @@ from mailerq.job import Invalid, read
 from mailerq.job import Smarthost as JobSmarthost
 from mailerq.journal import Journal, Remembered
 from mailerq.lane import LaneKey, Link
+from mailerq.lately import Lately
 from mailerq.local import LocalAddresses
 from mailerq.mail import Mail
 from mailerq.resolver import Resolver
@@ -37,6 +39,9 @@ from mailerq.settings import Settings
 
 POISON = 3  # so often a job may break our own code before it is put aside
 ADRIFT = 3600.0  # seconds for which a mail whose broker was lost is waited for
+ACKNOWLEDGED = 5.0  # seconds after which an acknowledgement is on the broker's disk
+COPIES = 60.0  # seconds within which both copies of a job come that went back to the outbox twice
+MOST = 20_000  # so many are known of the last seconds
 
 _IN_CLEAR = {"optional": "none"}
 _log = Logger()
@@ -83,7 +88,10 @@ class Deliveries:
         self._events = events
         self._local = local
         self._adrift: dict[bytes, list[Mail]] = {}  # in hand, but the broker was lost: they come again
-        self._maybe_twice: dict[bytes, bool] = {}  # went to the outbox, perhaps twice: whether one copy has come
+        self._equal: dict[bytes, int] = {}  # how many of that body are in hand
+        self._lately = Lately(ACKNOWLEDGED, MOST)  # settled, and the acknowledgement may yet be lost
+        self._unacked = Lately(ADRIFT, MOST)  # those for which it may have been, when the broker was lost
+        self._copies = Lately(COPIES, MOST)  # jobs of our own that came back: a second copy of one is dropped
         self._broke: dict[bytes, int] = {}
         self._stopping = False
         self.on_loss: Callable[[], None] = lambda: None
@@ -102,33 +110,41 @@ class Deliveries:
 
     def _is_known(self, taken: ITaken, digest: bytes) -> bool:
         """Whether it is one that we had in hand before, in this life or the one before, and is taken care of."""
-        if self._adrift and (found := self._adrift.get(digest)):
+        if not taken.redelivered:
+            identity = self._lately.pop(digest)
+            if identity is not None:  # an equal job: what is known of the other one must not be taken for it
+                self._journal.forget(identity)
+            return False
+        if found := self._adrift.get(digest):
             mail = found.pop()
             if not found:
                 del self._adrift[digest]
             mail.taken = taken
             if mail.verdict is not None:
-                self._publish_again(mail, mail.verdict)
+                self._settle(mail, mail.verdict)
             return True
-        if digest in self._maybe_twice and not taken.redelivered:
-            if self._maybe_twice[digest]:
-                del self._maybe_twice[digest]
-                self._events.doubled(digest.hex(), "a job that went back to the outbox came twice")
-                taken.settle([])
-                return True
-            self._maybe_twice[digest] = True
-        if taken.redelivered and (remembered := self._journal.recall(digest)) is not None:
-            return self._resume(taken, digest, remembered)
-        return False
+        if identity := self._unacked.pop(digest):
+            self._over(taken, identity)
+            return True
+        remembered = self._journal.recall(digest)
+        return remembered is not None and self._resume(taken, digest, remembered)
+
+    def _over(self, taken: ITaken, identity: str) -> None:
+        """All that comes of it has been published; only the acknowledgement was lost."""
+        self._events.doubled(identity, "this was settled, but its acknowledgement was lost")
+        taken.settle([])
 
     def _resume(self, taken: ITaken, digest: bytes, remembered: Remembered) -> bool:
         """A job that was in hand when the process was killed: its final dot had been sent, or it had been decided."""
+        if remembered.settled:
+            self._over(taken, remembered.identity)
+            return True
         job = read(taken.body, taken.encoding)
         if isinstance(job, Invalid) or job.problem:
             return False
         now = self._clock.seconds()
         mail = Mail(job, taken, digest, remembered.identity, now)
-        self.in_hand.add(mail)
+        self._take(mail)
         if remembered.verdict is None:
             self._events.doubled(mail.identity, "the process had ended after the final dot: it is in doubt")
             mail.peer = Peer(remembered.source, remembered.target, remembered.mx)
@@ -138,8 +154,16 @@ class Deliveries:
         self._events.doubled(mail.identity, "the process had ended before this was settled: published again")
         job.restore(remembered.entries)
         mail.seen = remembered.seen
-        self._publish_again(mail, remembered.verdict)
+        self._settle(mail, remembered.verdict)
         return True
+
+    def _take(self, mail: Mail) -> None:
+        """It is in our hands."""
+        self.in_hand.add(mail)
+        if not self._broker.transactional:
+            self._equal[mail.digest] = self._equal.get(mail.digest, 0) + 1
+            if mail.job.seen_id:
+                self._copies.note(mail.digest, mail.identity, mail.since)
 
     # -- read --------------------------------------------------------------------------------------------------------
 
@@ -150,9 +174,13 @@ class Deliveries:
             self._events.invalid(job.why, len(taken.body), names.invalid is not None, taken.body)
             taken.settle(refused(taken.body, taken.encoding, job, names))
             return
+        if job.seen_id and digest in self._copies:
+            self._events.doubled(job.seen_id, "it went back to the outbox twice")
+            taken.settle([])
+            return
         now = self._clock.seconds()
         mail = Mail(job, taken, digest, job.seen_id or self._journal.new_identity(), now)
-        self.in_hand.add(mail)
+        self._take(mail)
         outcome = fate.unusable(job)
         if outcome is not None:
             self._end(mail, outcome)
@@ -312,20 +340,21 @@ class Deliveries:
     def _written(self, mail: Mail, verdict: fate.Verdict) -> list[Publication]:
         return publications(mail.job, verdict, self._settings.queues, mail.identity, mail.seen)
 
-    def _publish_again(self, mail: Mail, verdict: fate.Verdict) -> None:
-        """Publications whose confirm was on its way: a result has the same message-id again, a job that went back to
-        the outbox is looked out for, since two copies of it may be there now."""
-        for publication in self._written(mail, verdict):
-            if publication.queue == self._settings.queues.outbox:
-                self._maybe_twice[sha256(publication.body).digest()[:16]] = False
-        self._settle(mail, verdict)
-
     def _settled(self, mail: Mail, taken: ITaken, done: bool) -> None:
         if done:
             self.in_hand.discard(mail)
-            self._journal.settled(mail.identity, self._broker.transactional)
+            self._journal.settled(mail.identity, self._broker.transactional or not self._may_come_again(mail))
         elif mail.taken is taken and not any(mail is other for other in self._adrift.get(mail.digest, ())):
             self._drift(mail)
+
+    def _may_come_again(self, mail: Mail) -> bool:
+        """Whether it is to be known, should its acknowledgement be lost: its body must be like no other's in hand."""
+        left = self._equal.pop(mail.digest, 1) - 1
+        if left:
+            self._equal[mail.digest] = left
+            return False
+        self._lately.note(mail.digest, mail.identity, self._clock.seconds())
+        return True
 
     # -- parked ------------------------------------------------------------------------------------------------------
 
@@ -344,8 +373,16 @@ class Deliveries:
         """All that is in hand comes again (ITaker), to us or to another engine. What only waits is let go; talks go on,
         and what they come to is published when their jobs are here again."""
         _log.warn("the broker was lost with {count} jobs in hand: {reason}", count=len(self.in_hand), reason=reason)
+        now = self._clock.seconds()
+        self._lately.forget_old(now)
+        for digest, identity in self._lately:
+            self._unacked.note(digest, identity, now)
+        self._lately = Lately(ACKNOWLEDGED, MOST)
         self._scheduler.let_go()
+        for mail in self.in_hand:
+            self._copies.pop(mail.digest)
         self.in_hand -= {mail for mail in self.in_hand if mail.link is None and mail.verdict is None}
+        self._equal = dict(Counter(mail.digest for mail in self.in_hand))
         self.on_loss()
         known = {id(mail) for mails in self._adrift.values() for mail in mails}
         for mail in self.in_hand:
@@ -376,6 +413,7 @@ class Deliveries:
         times = self._broke[digest] = self._broke.get(digest, 0) + 1
         _log.failure("a job could not be worked on (time {times}): {body!r}", times=times, body=taken.body[:2000])
         self.in_hand -= {mail for mail in self.in_hand if mail.taken is taken}
+        self._copies.pop(digest)
         if taken.stale:
             return
         if times < POISON:
@@ -394,6 +432,7 @@ class Deliveries:
             self._settle(mail, fate.Parked(self._clock.seconds(), mail.seen))
             return
         self.in_hand.discard(mail)
+        self._copies.pop(mail.digest)
         if not mail.taken.stale:
             mail.taken.give_back()
 

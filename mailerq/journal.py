@@ -1,10 +1,11 @@
 """What must be known after a crash: whose final dot was sent, and what had been decided.
 
 A file of short lines, appended before the fact: ``D`` before a final dot goes out, ``R`` before a result is published,
-``S`` after all is settled. It is a file mapped into memory: what stands there belongs to the operating system at once,
-so a killed process loses none of it, and a line costs no system call (which would also hand the interpreter to another
-thread, twice for each mail). It is not forced to the disk for each mail, so a power cut may lose the last lines, and
-then a mail may be sent twice. Its space is reserved in advance: a full disk is noticed when it is made, not in flow.
+``C`` once it is confirmed, ``S`` when the job cannot come again. It is a file mapped into memory: what stands there
+belongs to the operating system at once, so a killed process loses none of it, and a line costs no system call (which
+would also hand the interpreter to another thread, twice for each mail). It is not forced to the disk for each mail, so
+a power cut may lose the last lines, and then a mail may be sent twice. Its space is reserved in advance: a full disk is
+noticed when it is made, not in flow.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class JournalInUse(Exception):
 
 
 class Remembered(msgspec.Struct):
-    """What an earlier life left open of a job. ``verdict`` None: its final dot was sent, the answer not read."""
+    """What an earlier life left open of a job. ``verdict`` None: its final dot was sent, the answer not read;
+    ``settled``: all was published, and only the acknowledgement may have been lost."""
 
     identity: str
     digest: bytes
@@ -42,6 +44,7 @@ class Remembered(msgspec.Struct):
     verdict: Verdict | None = None
     seen: float = 0.0
     entries: list[bytes] = []
+    settled: bool = False
 
 
 class Journal:
@@ -56,8 +59,8 @@ class Journal:
         self._life = random_hex()
         self._at = 0
         self.full = False
-        self._settled: list[bytes] = []  # lines of the last second; see settled()
-        self._aged: list[bytes] = []  # lines of the second before
+        self._settled: dict[str, None] = {}  # identities of the last second; see settled()
+        self._aged: dict[str, None] = {}  # those of the second before
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self._path)
         self._born = seconds()
@@ -82,19 +85,25 @@ class Journal:
         us. Such a one is forgotten a second later, by ``tick``: were we killed meanwhile, it would be recalled."""
         if self._open.pop(identity, None) is None:
             return
-        line = f"S {identity}\n".encode()
         if surely:
-            self._write(line)
+            self.forget(identity)
         else:
-            self._settled.append(line)
+            self._write(f"C {identity}\n".encode())
+            self._settled[identity] = None
+
+    def forget(self, identity: str) -> None:
+        """Were we killed now, nothing is to be recalled of a job that was settled."""
+        self._settled.pop(identity, None)
+        self._aged.pop(identity, None)
+        self._write(f"S {identity}\n".encode())
 
     def tick(self) -> None:
         """To be called about once a second."""
         if self.full:
             self._rotate()
-        aged, self._aged, self._settled = self._aged, self._settled, []
+        aged, self._aged, self._settled = self._aged, self._settled, {}
         if aged:
-            self._write(b"".join(aged))
+            self._write("".join([f"S {identity}\n" for identity in aged]).encode())
 
     def recall(self, digest: bytes) -> Remembered | None:
         """What an earlier life left open of a job with this body, once for each such job."""
@@ -122,7 +131,12 @@ class Journal:
             self._left.clear()
 
     def _note(self, identity: str, line: bytes) -> None:
-        self._open.setdefault(identity, []).append(line)
+        lines = self._open.get(identity)
+        if lines is None:
+            lines = self._open[identity] = []
+            if identity in self._settled or identity in self._aged:  # its next try: the one before is over
+                self.forget(identity)
+        lines.append(line)
         self._write(line)
 
     def _write(self, line: bytes) -> None:
@@ -210,6 +224,8 @@ def _read_line(words: list[str], line: bytes, found: dict[str, Remembered]) -> N
     kind, identity = words[0], words[1]
     if kind == "S":
         found.pop(identity, None)
+    elif kind == "C":
+        found[identity].settled = True
     elif kind == "D":
         source, target, mx = (None if word == "-" else word for word in words[3:6])
         found[identity] = Remembered(identity, bytes.fromhex(words[2]), source, target, mx)
@@ -252,6 +268,7 @@ def _verdict(word: str) -> Verdict:
 def _lines_of(remembered: Remembered) -> list[bytes]:
     identity, digest = remembered.identity, remembered.digest
     if remembered.verdict is not None:
-        return [_decided_line(identity, digest, remembered.verdict, remembered.seen, remembered.entries)]
+        decided = _decided_line(identity, digest, remembered.verdict, remembered.seen, remembered.entries)
+        return [decided, f"C {identity}\n".encode()] if remembered.settled else [decided]
     ends = f"{remembered.source or '-'} {remembered.target or '-'} {remembered.mx or '-'}"
     return [f"D {identity} {digest.hex()} {ends}\n".encode()]

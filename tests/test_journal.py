@@ -112,9 +112,39 @@ class Lives(Case):
             journal.settled(f"{ticks}-1", False)
             for _ in range(ticks):
                 journal.tick()
-            self.assertEqual(self.reborn().recall(A) is not None, known, ticks)
+            found = self.reborn().recall(A)
+            self.assertEqual(found is not None, known, ticks)
+            self.assertTrue(found is None or found.settled)
             self.kill(self.living)
             self.path.unlink()
+
+    def test_settled_through_lives(self) -> None:
+        """That only an acknowledgement may have been lost is known after two crashes, too."""
+        journal = self.life()
+        journal.decided("1-1", A, DELIVERED, 0.0, [])
+        journal.settled("1-1", False)
+        self.reborn()
+        self.assertTrue(self.reborn().recall(A).settled)
+
+    def test_forget(self) -> None:
+        """What is forgotten is not recalled, though its acknowledgement may be lost."""
+        journal = self.life()
+        journal.decided("1-1", A, DELIVERED, 0.0, [])
+        journal.settled("1-1", False)
+        journal.forget("1-1")
+        self.assertIsNone(self.reborn().recall(A))
+
+    def test_next_try(self) -> None:
+        """The end of one try does not hide the dot of the next, however soon it comes."""
+        journal = self.life()
+        journal.decided("1-1", A, Retry(5.0), 0.0, [])
+        journal.settled("1-1", False)
+        journal.dot("1-1", B, None, None, None)
+        journal.tick()
+        journal.tick()
+        journal = self.reborn()
+        self.assertIsNone(journal.recall(A))
+        self.assertIsNone(journal.recall(B).verdict)
 
     def test_equal_jobs(self) -> None:
         """Of several jobs with the same body each one that was left open is recalled once."""
