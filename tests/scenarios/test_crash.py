@@ -1,0 +1,391 @@
+"""Nothing is lost and nothing is doubled: engines that are killed, stopped and reloaded in full flow, and brokers that
+go away under them.
+
+``MAILERQ_FULL=1`` plays it with the full numbers of jobs and kills; it takes some minutes then.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from mailerq.queues.amqp_taken import AmqpTaken
+from tests.scenarios.harness import Engine, rabbit, reactor, sleep, until
+
+FULL = bool(os.environ.get("MAILERQ_FULL"))
+JOBS = 5000
+KILLS = 10
+HOSTS = 5
+MEMORY = 150 * 1024 * 1024
+
+
+class Sink(Factory):
+    """A host that takes everything, ``delay`` seconds after the final dot. ``seen``: how often each recipient's mail
+    has come whole; ``open``: its connections."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.delay = 0.0
+        self.seen: Counter[str] = Counter()
+        self.open: set[Talk] = set()
+
+    def buildProtocol(self, addr: Any) -> Talk:
+        return Talk(self)
+
+
+class Talk(Protocol):
+    """One connection, PIPELINING and all."""
+
+    transport: Any
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.buffer = b""
+        self.recipient = ""
+        self.in_message = False
+        self.waiting = False
+
+    def connectionMade(self) -> None:
+        self.sink.open.add(self)
+        self.transport.write(b"220 sink ESMTP\r\n")
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.sink.open.discard(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.buffer += data
+        self.go_on()
+
+    def go_on(self) -> None:
+        """All that can be answered now."""
+        answers = []
+        while not self.waiting:
+            end = b"\r\n.\r\n" if self.in_message else b"\r\n"
+            line, found, rest = self.buffer.partition(end)
+            if not found:
+                break
+            self.buffer = rest
+            if self.in_message:
+                self.in_message = False
+                self.sink.seen[self.recipient] += 1
+                if self.sink.delay:
+                    self.waiting = True
+                    reactor.callLater(self.sink.delay, self.taken)
+                else:
+                    answers.append(b"250 2.0.0 Taken\r\n")
+            else:
+                answers.append(self.command(line))
+        if answers:
+            self.transport.write(b"".join(answers))
+
+    def taken(self) -> None:
+        """The answer to a message, late."""
+        self.waiting = False
+        if self.connected:
+            self.transport.write(b"250 2.0.0 Taken\r\n")
+            self.go_on()
+
+    def command(self, line: bytes) -> bytes:
+        verb = line[:4].upper()
+        if verb == b"EHLO":
+            return b"250-sink\r\n250-8BITMIME\r\n250 PIPELINING\r\n"
+        if verb == b"RCPT":
+            self.recipient = line.partition(b"<")[2].partition(b">")[0].decode()
+        elif verb == b"DATA":
+            self.in_message = True
+            return b"354 Go ahead\r\n"
+        elif verb == b"QUIT":
+            self.transport.loseConnection()
+            return b"221 Bye\r\n"
+        return b"250 2.0.0 Fine\r\n"
+
+
+class Flow:
+    """An engine in full flow: its hosts, its jobs, and the results that came out of it."""
+
+    def __init__(self, broker: str, name: str, **settings: Any) -> None:
+        self.broker = broker
+        self.sink = Sink()
+        self.addresses = [f"127.3.0.{number + 1}" for number in range(HOSTS)]
+        config: dict[str, Any] = {
+            "queues": {"success": None, "failure": None, "retry": None},
+            "delivery": {"retry-interval": "1s", "drain": "10s"},
+            "smtp": {"port": "$PORT", "tls": "none", "timeouts": {"reply": "10s", "end": "10s"}},
+            "dns": {"hosts": {f"d{number}.test": address for number, address in enumerate(self.addresses)}},
+            "limits": [{"domain": "*", "max-connections": 10, "max-starting": 10}],
+            **settings,
+        }
+        self.engine = Engine(config, broker, f"{name}.")
+        self.ports = [
+            reactor.listenTCP(self.engine.port, self.sink, interface=address, backlog=200) for address in self.addresses
+        ]
+        self.results: dict[int, list[tuple[Any, bytes]]] = defaultdict(list)
+        self.count = 0
+
+    async def publish(self, count: int, host: int | None = None) -> None:
+        """So many more jobs."""
+        text = "From: a@example.com\\r\\nSubject: hello\\r\\n\\r\\n" + "Hello. " * 100
+        bodies = [
+            b'{"recipient":"n%d@d%d.test","envelope":"a@example.com","number":%d,"mime":"%b"}'
+            % (number, number % HOSTS if host is None else host, number, text.encode())
+            for number in range(self.count, self.count + count)
+        ]
+        self.count += count
+        await self.engine.publish(bodies)
+
+    async def live(self) -> None:
+        """A life of the engine begins."""
+        self.engine.start()
+        await self.engine.running()
+
+    async def flows(self, more: int) -> None:
+        """Wait until so many more mails have come to the hosts."""
+        goal = min(sum(self.sink.seen.values()) + more, self.count)
+        await until(lambda: sum(self.sink.seen.values()) >= goal, 30, f"{more} more mails")
+
+    async def collect(self) -> None:
+        """Take the results that are there."""
+        while takens := await self.engine.broker.get(self.engine.names["results"], 1000):
+            for taken in takens:
+                identity = taken.properties().get("message_id") if isinstance(taken, AmqpTaken) else None
+                self.results[msgspec.json.decode(taken.body)["number"]].append((identity, taken.body))
+                taken.settle([])
+
+    async def all_ended(self, within: float = 60.0) -> None:
+        """Wait until each job has a result, and a little longer for what should not come."""
+        end = time.monotonic() + within
+        while len(self.results) < self.count:
+            if time.monotonic() > end or not self.engine.alive:
+                raise AssertionError(f"{self.count - len(self.results)} of {self.count} jobs have no result")
+            if self.engine.broker.connected:
+                await self.collect()
+            await sleep(0.1)
+        await sleep(1.0)
+        await self.collect()
+
+    def judge(self, test: TestCase, *, once: bool, doubt: bool) -> str:
+        """Each job has one result, a success. ``once``: no result came twice; otherwise its copies have the same
+        message-id. ``doubt``: a mail may have come twice to a host, if an entry says that it was in doubt."""
+        doubled = {number: found for number, found in self.results.items() if len(found) > 1}
+        if once:
+            test.assertEqual(len(doubled), 0, f"results came twice: {list(doubled.items())[:3]}")
+        for number, found in doubled.items():
+            test.assertEqual(len({identity for identity, _ in found}), 1, f"job {number}: {found}")
+            test.assertIsNotNone(found[0][0], f"job {number}: {found}")
+        unexplained = []
+        again = 0
+        for number, found in self.results.items():
+            entries = msgspec.json.decode(found[0][1])["results"]
+            test.assertEqual(entries[-1]["type"], "success", found)
+            times = self.sink.seen[f"n{number}@d{number % HOSTS}.test"]
+            doubts = sum(entry.get("in-doubt", False) for entry in entries)
+            test.assertGreaterEqual(times, 1, f"job {number} never came: {found}")
+            again += times - 1
+            if times > 1 + (doubts if doubt else 0):
+                unexplained.append((number, times, entries))
+        test.assertEqual(unexplained[:3], [], f"{len(unexplained)} mails came more often than is explained")
+        return f"{len(doubled)} results twice, {again} mails twice (in doubt)"
+
+    async def close(self) -> None:
+        """Nothing stays."""
+        await self.engine.remove()
+        for port in self.ports:
+            await port.stopListening()
+        for talk in list(self.sink.open):
+            talk.transport.abortConnection()
+        await until(lambda: not self.sink.open, 5)
+
+
+class FlowTest(TestCase):
+    """Tests with an engine in full flow."""
+
+    timeout = 600 if FULL else 120
+    broker = "sqlite"
+
+    async def flow(self, play: Callable[[Flow], Any], **settings: Any) -> None:
+        """Play something with a flow; the engine's log is shown where it fails."""
+        name = re.sub(r"\W+", "-", self.id().rpartition(".")[2]) + f"-{random.randrange(10**6)}"
+        flow = Flow(self.broker, name, **settings)
+        try:
+            await flow.engine.connect()
+            await play(flow)
+            self.assertNotIn("Traceback", flow.engine.log)
+        except Exception as error:
+            log = [line for line in flow.engine.log.splitlines() if "mailerq.mail#info" not in line]
+            raise self.failureException(f"{error!s:.6000}\n--- the engine's log:\n" + "\n".join(log[-60:])) from error
+        finally:
+            await flow.close()
+
+
+class CrashTests:
+    """What holds with every broker."""
+
+    broker = ""
+
+    async def test_killed(self: Any) -> None:
+        """kill -9 in full flow, again and again: each job has one final result; over RabbitMQ a result may come twice,
+        with the same message-id; a mail comes twice only where its result says that it was in doubt."""
+
+        async def play(flow: Flow) -> None:
+            await flow.publish(JOBS)
+            flow.sink.delay = 0.05
+            for _ in range(KILLS):
+                await flow.live()
+                await flow.flows(random.randrange(20, 300))
+                flow.engine.kill9()
+            flow.sink.delay = 0.0
+            await flow.live()
+            await flow.all_ended()
+            print(self.broker, flow.judge(self, once=self.broker == "sqlite", doubt=True))
+            self.assertEqual(await flow.engine.lying("outbox"), 0)
+
+        await self.flow(play)
+
+    async def test_stopped(self: Any) -> None:
+        """SIGTERM in full flow: it ends well, nothing is lost, nothing comes twice."""
+
+        async def play(flow: Flow) -> None:
+            await flow.publish(2000)
+            flow.sink.delay = 0.05
+            for _ in range(3):
+                await flow.live()
+                await flow.flows(200)
+                begun = time.monotonic()
+                self.assertIn(await flow.engine.stop(), (0, -signal.SIGTERM))
+                self.assertLess(time.monotonic() - begun, 5.0)
+                await flow.collect()
+                await sleep(0.2)
+                self.assertEqual(len(flow.results) + await flow.engine.lying("outbox"), flow.count)
+                self.assertEqual(sum(flow.sink.seen.values()), len(flow.results))
+            flow.sink.delay = 0.0
+            await flow.live()
+            await flow.all_ended()
+            flow.judge(self, once=True, doubt=False)
+
+        await self.flow(play)
+
+    async def test_reloaded(self: Any) -> None:
+        """SIGHUP in full flow, with other limits, and with a file that is wrong: it goes on."""
+
+        async def play(flow: Flow) -> None:
+            await flow.publish(2000)
+            flow.sink.delay = 0.02
+            await flow.live()
+            settings = dict(flow.engine.settings)
+            for most in (3, 20, "wrong", 10):
+                await flow.flows(100)
+                flow.engine.write({**settings, "limits": [{"domain": "*", "max-connections": most}]})
+                flow.engine.signal(signal.SIGHUP)
+                await sleep(0.2)
+            await flow.all_ended()
+            self.assertEqual(flow.engine.log.count("not reloaded"), 1)
+            self.assertGreaterEqual(flow.engine.log.count("reloaded"), 3)
+            self.assertIn(await flow.engine.stop(), (0, -signal.SIGTERM))
+            flow.judge(self, once=True, doubt=False)
+
+        await self.flow(play)
+
+    async def test_many_wait(self: Any) -> None:
+        """100,000 jobs wait for a slow site: the engine stays below 150 MB, and others are not held up."""
+
+        async def play(flow: Flow) -> None:
+            await flow.publish(100_000 if FULL else 30_000, host=0)
+            waiting = flow.count
+            await flow.live()
+            await flow.flows(3)
+            for number in range(1, HOSTS):
+                await flow.publish(20, host=number)
+            await until(lambda: len(flow.sink.seen) >= 80, 60, "mail for the other sites")
+            others = sum("@d0" not in recipient for recipient in flow.sink.seen)
+            await sleep(20 if FULL else 4)
+            peak = flow.engine.peak()
+            print(f"{self.broker}: {peak / 2**20:.0f} MB with {waiting} jobs waiting; {others} others went")
+            self.assertLess(peak, MEMORY)
+            self.assertGreaterEqual(others, 70)
+            self.assertLess(sum(flow.sink.seen.values()), 200)
+
+        await self.flow(play, limits=[{"domain": "d0.test", "messages-per-minute": 60}])
+
+
+class SqliteCrashTests(CrashTests, FlowTest):
+    """The embedded queue."""
+
+    broker = "sqlite"
+
+
+class RabbitCrashTests(CrashTests, FlowTest):
+    """RabbitMQ."""
+
+    broker = "rabbit"
+
+
+class RabbitFaultTests(FlowTest):
+    """A RabbitMQ that goes away under an engine in full flow."""
+
+    broker = "rabbit"
+
+    async def fault(self, name: str, break_it: Callable[[], None], mend: Callable[[], None]) -> None:
+        """Let the fault happen in full flow; all must end well."""
+
+        async def play(flow: Flow) -> None:
+            await flow.publish(3000)
+            flow.sink.delay = 0.05
+            await flow.live()
+            await flow.flows(300)
+            await deferToThread(break_it)
+            await sleep(0.5)
+            await deferToThread(mend)
+            flow.sink.delay = 0.0
+            await flow.all_ended(90)
+            print(f"{name}: {flow.judge(self, once=False, doubt=False)}")
+            self.assertEqual(await flow.engine.lying("outbox"), 0)
+            self.assertIn(await flow.engine.stop(), (0, -signal.SIGTERM))
+
+        await self.flow(play)
+
+    async def test_stop_app(self) -> None:
+        """The broker is stopped in order and started again."""
+        await self.fault("stop_app", lambda: ctl("stop_app"), lambda: ctl("start_app"))
+
+    async def test_killed_node(self) -> None:
+        """The broker is killed and started again."""
+
+        def mend() -> None:
+            rabbit().start()
+            rabbit().wait_ready()
+
+        await self.fault("kill -9 of the node", rabbit().kill9, mend)
+
+    async def test_closed_connections(self) -> None:
+        """The broker closes all connections, three times."""
+
+        def close() -> None:
+            for _ in range(3):
+                ctl("close_all_connections", "test")
+
+        await self.fault("close_all_connections", close, lambda: None)
+
+    async def test_memory_alarm(self) -> None:
+        """The broker reads nothing for a while."""
+        await self.fault(
+            "memory alarm",
+            lambda: ctl("set_vm_memory_high_watermark", "0.00001"),
+            lambda: ctl("set_vm_memory_high_watermark", "0.4"),
+        )
+
+
+def ctl(*arguments: str) -> None:
+    """rabbitmqctl."""
+    rabbit().ctl(*arguments)
