@@ -181,6 +181,7 @@ class Deliveries:
         now = self._clock.seconds()
         mail = Mail(job, taken, digest, job.seen_id or self._journal.new_identity(), now)
         self._take(mail)
+        job.refuse_own_queue(self._settings.queues.outbox)
         outcome = fate.unusable(job)
         if outcome is not None:
             self._end(mail, outcome)
@@ -193,7 +194,7 @@ class Deliveries:
         """Not before ``time``: a short wait is ours, a long one the broker's. Its expiry is not slept through."""
         if mail.job.maxdelivertime is not None:
             time = min(time, mail.job.maxdelivertime + 1)
-        if time - now <= self._settings.delivery.hold:
+        if time - now <= max(self._settings.delivery.hold, self._broker.early):
             mail.blocked_by = "nextattempt"
             self._scheduler.agenda.at(time, self._begin, mail)
             return

@@ -77,6 +77,7 @@ class IBroker(Interface):
 
     connected: bool = Attribute("Whether the broker can be used now.")
     transactional: bool = Attribute("Whether a settlement that is done cannot be undone by a crash right after it.")
+    early: float = Attribute("A message may come so many seconds before its due time; whoever takes it holds it.")
 
     def ready() -> Deferred[None]:
         """Fires once the broker can be used (queues declared, publishing possible); fails with BrokerRefused where

@@ -211,6 +211,19 @@ class Job:
                 return f"{name}: {what} is not supported by this version; nothing was sent"
         return None
 
+    def refuse_own_queue(self, outbox: str) -> None:
+        """Results on the outbox (or on its way there, in a delay queue) would be taken for jobs, for ever: such a job
+        cannot be used, and the configured queues get its result."""
+        queues = self.known.queues
+        if not isinstance(queues, Queues):
+            return
+        for name in ("results", "success", "failure", "failures", "retry"):
+            queue = getattr(queues, name)
+            if queue == outbox or (queue and queue.startswith(f"{outbox}.delay.")):
+                self.known.queues = msgspec.UNSET
+                self.problem = f"queues.{name}: is the outbox ({_cut(queue)!r}): results would be taken for jobs"
+                return
+
     @property
     def is_responsive(self) -> bool:
         """Whether ``mime`` is a description of a message, not a message."""

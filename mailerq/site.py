@@ -108,6 +108,8 @@ class Site:
         self._budgets.clear()
         for (key, scope, remote), pace in list(self.paces.items()):
             value = self.budget(scope).limits.get(key)
+            if key == "messages_per_minute" and (value is None or 60.0 / value.number != pace.interval):
+                self.parked_to = 0.0  # the turns that were promised are those of another pace
             if value is None:
                 del self.paces[key, scope, remote]
             else:

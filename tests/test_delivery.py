@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from msgspec import structs
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -203,6 +204,50 @@ class OnTheWay(SynchronousTestCase):
         (body,) = [body for _, body in self.engine.take_all(["invalid"])]
         self.assertEqual(body, job("bad"))
         self.assertFalse(self.engine.deliveries.in_hand)
+
+    # -- it waits
+
+    def test_early(self) -> None:
+        """What the broker gives before it is due is held, however short ``delivery.hold`` is: it does not go round."""
+
+        class Early(MemoryBroker):
+            """As RabbitMQ: what is due in five seconds is there at once."""
+
+            def __init__(self, *arguments: Any, **keywords: Any) -> None:
+                super().__init__(*arguments, **keywords)
+                self.early = 5.0
+                put = self.queues.put
+
+                def put_early(publication: Any, now: float) -> None:
+                    if publication.due is not None and publication.due - now <= 5:
+                        publication = structs.replace(publication, due=None)
+                    put(publication, now)
+
+                self.queues.put = put_early  # type: ignore[method-assign]
+
+        settings = parse(json.dumps(CONFIG | {"delivery": {"hold": "1s"}}), "test", {})
+        engine = MemoryEngine(settings, {}, self.mktemp(), self.net, Early)
+        engine.publish(job(nextattempt={"time": "2027-01-15 08:00:04"}))
+        self.net.run(3)
+        self.assertEqual((engine.events.counts.get("parked", 0), len(self.mx.mails)), (0, 0))
+        self.net.run(2)
+        self.assertEqual(len(self.mx.mails), 1)
+
+    # -- it names the outbox
+
+    def test_results_on_the_outbox(self) -> None:
+        """A job whose results would go to the outbox, and be taken for a job, is a final error."""
+        for name in ("results", "success", "failure", "failures", "retry"):
+            for queue in ("outbox", "outbox.delay.5s"):
+                self.engine.publish(job(queues={name: queue}))
+                self.net.run(1)
+                (result,) = self.results()
+                (entry,) = result["results"]
+                self.assertEqual(entry["type"], "error")
+                self.assertIn(f"queues.{name}: is the outbox", entry["description"])
+        self.engine.publish(job(queues={"dsn": "outbox"}))
+        self.net.run(1)
+        self.assertEqual(len(self.mx.mails), 1)
 
     # -- we stop
 

@@ -358,6 +358,16 @@ class Reloading(SynchronousTestCase):
             else:
                 self.assertEqual((moves, place.wake), ([], wake))
 
+    def test_turns_begin_anew(self) -> None:
+        """Turns that were promised at a slow pace do not keep those that come at a faster one waiting."""
+        place = Place(max_connections=1, messages_per_minute=6)
+        place.add(300)
+        place.look()
+        place.site.reload([Rule({"messages_per_minute": 600, "max_connections": 1})], {})
+        place.add(200)
+        (*_, last) = (move for move in place.look() if isinstance(move, Park))
+        self.assertLess(last.until, NOW + 30)
+
     def test_moved_to_one_address(self) -> None:
         """A limit that counts for one local address from now on leaves no pace of the whole site behind."""
         place = Place(max_connections=20, messages_per_minute=6)

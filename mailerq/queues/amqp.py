@@ -26,6 +26,7 @@ from mailerq.queues.amqp_queues import AmqpQueues, NotAsWished
 from mailerq.queues.amqp_session import Session
 from mailerq.queues.amqp_taken import AmqpTaken, Batch, call
 from mailerq.queues.amqp_url import AmqpAddress, parse_address
+from mailerq.queues.delays import HOLD
 
 CONNECT_DEADLINE = 10.0  # TCP, for each address of the host
 LOGIN_DEADLINE = 20.0  # TCP and TLS and login, all together
@@ -87,6 +88,7 @@ class AmqpBroker(Service):
     ) -> None:
         self.connected = False
         self.transactional = False
+        self.early = HOLD
         self._reactor = reactor
         self._settings = settings
         self._random = random

@@ -143,6 +143,7 @@ class MemoryBroker(Service):
     def __init__(self, clock: Any, settings: Any = None, queues: MemoryQueues | None = None) -> None:
         self.connected: bool = False
         self.transactional: bool = True
+        self.early = 0.0
         self._clock = clock
         self.queues = queues or MemoryQueues(settings.queues.max_priority if settings else None)
         self._waiting_for_ready: list[Deferred[None]] = []

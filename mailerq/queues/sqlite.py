@@ -68,6 +68,7 @@ class SqliteBroker(Service):
     def __init__(self, reactor: Any, settings: Any, open_file: Callable[[], QueueFile] | None = None) -> None:
         self.connected: bool = False
         self.transactional: bool = True
+        self.early = 0.0
         self._reactor = reactor
         self._path = str(settings.broker.path)
         queues = settings.queues
