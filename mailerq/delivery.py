@@ -91,6 +91,7 @@ class Deliveries:
         self._equal: dict[bytes, int] = {}  # how many of that body are in hand
         self._lately = Lately(ACKNOWLEDGED, MOST)  # settled, and the acknowledgement may yet be lost
         self._unacked = Lately(ADRIFT, MOST)  # those for which it may have been, when the broker was lost
+        self._let_go: dict[bytes, int] = {}  # how many equal to those only waited then, and come again
         self._copies = Lately(COPIES, MOST)  # jobs of our own that came back: a second copy of one is dropped
         self._broke: dict[bytes, int] = {}
         self._stopping = False
@@ -111,9 +112,6 @@ class Deliveries:
     def _is_known(self, taken: ITaken, digest: bytes) -> bool:
         """Whether it is one that we had in hand before, in this life or the one before, and is taken care of."""
         if not taken.redelivered:
-            identity = self._lately.pop(digest)
-            if identity is not None:  # an equal job: what is known of the other one must not be taken for it
-                self._journal.forget(identity)
             return False
         if found := self._adrift.get(digest):
             mail = found.pop()
@@ -123,21 +121,27 @@ class Deliveries:
             if mail.verdict is not None:
                 self._settle(mail, mail.verdict)
             return True
-        if identity := self._unacked.pop(digest):
-            self._over(taken, identity)
+        if self._let_go.get(digest):
+            self._let_go[digest] -= 1
+            return False
+        if self._unacked.take(digest):
+            self._over(taken, digest)
             return True
         remembered = self._journal.recall(digest)
         return remembered is not None and self._resume(taken, digest, remembered)
 
-    def _over(self, taken: ITaken, identity: str) -> None:
-        """All that comes of it has been published; only the acknowledgement was lost."""
-        self._events.doubled(identity, "this was settled, but its acknowledgement was lost")
+    def _over(self, taken: ITaken, digest: bytes) -> None:
+        """All that comes of it has been published; only the acknowledgement was lost, and may be so again."""
+        self._events.doubled(digest.hex(), "this was settled, but its acknowledgement was lost")
+        now = self._clock.seconds()
+        self._lately.note(digest, now)
+        self._copies.note(digest, now)
         taken.settle([])
 
     def _resume(self, taken: ITaken, digest: bytes, remembered: Remembered) -> bool:
         """A job that was in hand when the process was killed: its final dot had been sent, or it had been decided."""
         if remembered.settled:
-            self._over(taken, remembered.identity)
+            self._over(taken, digest)
             return True
         job = read(taken.body, taken.encoding)
         if isinstance(job, Invalid) or job.problem:
@@ -161,9 +165,12 @@ class Deliveries:
         """It is in our hands."""
         self.in_hand.add(mail)
         if not self._broker.transactional:
-            self._equal[mail.digest] = self._equal.get(mail.digest, 0) + 1
+            digest = mail.digest
+            self._equal[digest] = self._equal.get(digest, 0) + 1
+            if digest in self._lately:
+                self._journal.equal(digest)
             if mail.job.seen_id:
-                self._copies.note(mail.digest, mail.identity, mail.since)
+                self._copies.note(digest, mail.since)
 
     # -- read --------------------------------------------------------------------------------------------------------
 
@@ -344,18 +351,21 @@ class Deliveries:
     def _settled(self, mail: Mail, taken: ITaken, done: bool) -> None:
         if done:
             self.in_hand.discard(mail)
-            self._journal.settled(mail.identity, self._broker.transactional or not self._may_come_again(mail))
+            if self._broker.transactional:
+                self._journal.settled(mail.identity)
+            else:
+                self._journal.acknowledged(mail.identity, self._note_lately(mail.digest))
         elif mail.taken is taken and not any(mail is other for other in self._adrift.get(mail.digest, ())):
             self._drift(mail)
 
-    def _may_come_again(self, mail: Mail) -> bool:
-        """Whether it is to be known, should its acknowledgement be lost: its body must be like no other's in hand."""
-        left = self._equal.pop(mail.digest, 1) - 1
+    def _note_lately(self, digest: bytes) -> int:
+        """It comes again if its acknowledgement is lost. Says how many equal ones are in hand: those come again, too,
+        and are not to be taken for it."""
+        self._lately.note(digest, self._clock.seconds())
+        left = self._equal.pop(digest, 1) - 1
         if left:
-            self._equal[mail.digest] = left
-            return False
-        self._lately.note(mail.digest, mail.identity, self._clock.seconds())
-        return True
+            self._equal[digest] = left
+        return left
 
     # -- parked ------------------------------------------------------------------------------------------------------
 
@@ -374,21 +384,28 @@ class Deliveries:
         """All that is in hand comes again (ITaker), to us or to another engine. What only waits is let go; talks go on,
         and what they come to is published when their jobs are here again."""
         _log.warn("the broker was lost with {count} jobs in hand: {reason}", count=len(self.in_hand), reason=reason)
-        now = self._clock.seconds()
-        self._lately.forget_old(now)
-        for digest, identity in self._lately:
-            self._unacked.note(digest, identity, now)
-        self._lately = Lately(ACKNOWLEDGED, MOST)
         self._scheduler.let_go()
-        for mail in self.in_hand:
-            self._copies.pop(mail.digest)
-        self.in_hand -= {mail for mail in self.in_hand if mail.link is None and mail.verdict is None}
-        self._equal = dict(Counter(mail.digest for mail in self.in_hand))
+        waited = {mail for mail in self.in_hand if mail.link is None and mail.verdict is None}
+        self.in_hand -= waited
+        self._expect_again(waited)
         self.on_loss()
         known = {id(mail) for mails in self._adrift.values() for mail in mails}
         for mail in self.in_hand:
             if id(mail) not in known:
                 self._drift(mail)
+
+    def _expect_again(self, waited: set[Mail]) -> None:
+        """Those that waited come again, and perhaps some that were settled lately."""
+        now = self._clock.seconds()
+        self._lately.forget_old(now)
+        for digest, times in self._lately:
+            self._unacked.note(digest, now, times)
+        for mail in waited:
+            self._copies.take(mail.digest)
+            if mail.digest in self._unacked:
+                self._let_go[mail.digest] = self._let_go.get(mail.digest, 0) + 1
+        self._lately = Lately(ACKNOWLEDGED, MOST)
+        self._equal = dict(Counter(mail.digest for mail in self.in_hand))
 
     def _drift(self, mail: Mail) -> None:
         self._adrift.setdefault(mail.digest, []).append(mail)
@@ -414,7 +431,7 @@ class Deliveries:
         times = self._broke[digest] = self._broke.get(digest, 0) + 1
         _log.failure("a job could not be worked on (time {times}): {body!r}", times=times, body=taken.body[:2000])
         self.in_hand -= {mail for mail in self.in_hand if mail.taken is taken}
-        self._copies.pop(digest)
+        self._copies.take(digest)
         if taken.stale:
             return
         if times < POISON:
@@ -433,7 +450,7 @@ class Deliveries:
             self._settle(mail, fate.Parked(self._clock.seconds(), mail.seen))
             return
         self.in_hand.discard(mail)
-        self._copies.pop(mail.digest)
+        self._copies.take(mail.digest)
         if not mail.taken.stale:
             mail.taken.give_back()
 

@@ -1,11 +1,12 @@
 """What must be known after a crash: whose final dot was sent, and what had been decided.
 
 A file of short lines, appended before the fact: ``D`` before a final dot goes out, ``R`` before a result is published,
-``C`` once it is confirmed, ``S`` when the job cannot come again. It is a file mapped into memory: what stands there
-belongs to the operating system at once, so a killed process loses none of it, and a line costs no system call (which
-would also hand the interpreter to another thread, twice for each mail). It is not forced to the disk for each mail, so
-a power cut may lose the last lines, and then a mail may be sent twice. Its space is reserved in advance: a full disk is
-noticed when it is made, not in flow.
+``C`` once it is confirmed, ``S`` when the job cannot come again; ``T`` where a job is taken whose body is that of one
+whose acknowledgement may yet be lost. It is a file mapped into memory: what stands there belongs to the operating
+system at once, so a killed process loses none of it, and a line costs no system call (which would also hand the
+interpreter to another thread, twice for each mail). It is not forced to the disk for each mail, so a power cut may lose
+the last lines, and then a mail may be sent twice. Its space is reserved in advance: a full disk is noticed when it is
+made, not in flow.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class Journal:
         self._path = Path(path)
         self._seconds = seconds
         self._open: dict[str, list[bytes]] = {}  # by identity: the lines of what is not settled, of this life
-        self._left: dict[bytes, list[Remembered]] = {}  # by digest: what an earlier life left open
+        self._left: dict[bytes, list[Remembered]] = {}  # by digest: what an earlier life left open; settled ones last
+        self._fresh: dict[bytes, int] = {}  # how many with the body of a settled one were in hand, and nothing done yet
         self._count = 0
         self._life = random_hex()
         self._at = 0
@@ -80,22 +82,21 @@ class Journal:
         """What follows from a verdict is published right after this. ``seen`` is the first pick-up."""
         self._note(identity, _decided_line(identity, digest, verdict, seen, entries))
 
-    def settled(self, identity: str, surely: bool) -> None:
-        """The job does not come again: ``surely``, or because an acknowledgement was sent that may still be lost with
-        us. Such a one is forgotten a second later, by ``tick``: were we killed meanwhile, it would be recalled."""
-        if self._open.pop(identity, None) is None:
-            return
-        if surely:
-            self.forget(identity)
-        else:
-            self._write(f"C {identity}\n".encode())
+    def settled(self, identity: str) -> None:
+        """The job does not come again."""
+        if self._open.pop(identity, None) is not None:
+            self._write(f"S {identity}\n".encode())
+
+    def acknowledged(self, identity: str, left: int) -> None:
+        """All is published, and the job does not come again unless its acknowledgement is lost with us. It is forgotten
+        a second later, by ``tick``. ``left``: how many jobs with the same body are in hand yet."""
+        if self._open.pop(identity, None) is not None:
+            self._write(f"C {identity} {left}\n".encode())
             self._settled[identity] = None
 
-    def forget(self, identity: str) -> None:
-        """Were we killed now, nothing is to be recalled of a job that was settled."""
-        self._settled.pop(identity, None)
-        self._aged.pop(identity, None)
-        self._write(f"S {identity}\n".encode())
+    def equal(self, digest: bytes) -> None:
+        """One more job is in hand with the body of one that was acknowledged a moment ago."""
+        self._write(f"T {digest.hex()}\n".encode())
 
     def tick(self) -> None:
         """To be called about once a second."""
@@ -113,7 +114,10 @@ class Journal:
         found = self._left.get(digest)
         if not found:
             return None
-        remembered = found.pop()
+        if found[0].settled and self._fresh.get(digest, 0) > 0:
+            self._fresh[digest] -= 1
+            return None
+        remembered = found.pop(0)
         if not found:
             del self._left[digest]
         return remembered
@@ -129,13 +133,16 @@ class Journal:
     def _forget_old(self) -> None:
         if self._seconds() - self._born > KEEP:
             self._left.clear()
+            self._fresh.clear()
 
     def _note(self, identity: str, line: bytes) -> None:
         lines = self._open.get(identity)
         if lines is None:
             lines = self._open[identity] = []
             if identity in self._settled or identity in self._aged:  # its next try: the one before is over
-                self.forget(identity)
+                self._settled.pop(identity, None)
+                self._aged.pop(identity, None)
+                self._write(f"S {identity}\n".encode())
         lines.append(line)
         self._write(line)
 
@@ -153,14 +160,19 @@ class Journal:
         except FileNotFoundError:
             return
         found: dict[str, Remembered] = {}
+        in_hand: dict[bytes, int] = {}  # of bodies of which one was settled
         for line in lines:
             words = line.decode("utf-8", "replace").split(" ", 5)
             try:
-                _read_line(words, line, found)
+                _read_line(words, line, found, in_hand)
             except (ValueError, LookupError, msgspec.MsgspecError):
                 continue  # a damaged line is of no effect either
-        for remembered in found.values():
+        for remembered in sorted(found.values(), key=lambda remembered: remembered.settled):
             self._left.setdefault(remembered.digest, []).append(remembered)
+        for digest, left in self._left.items():
+            begun = sum(not remembered.settled for remembered in left)
+            if begun < len(left) and in_hand.get(digest, 0) > begun:
+                self._fresh[digest] = in_hand[digest] - begun
 
     def _rotate(self) -> None:
         """Throw out what is settled. Where there is no room on the disk for that, nothing more is noted until there is,
@@ -181,8 +193,9 @@ class Journal:
         """A new file that holds only what is open, in the place of the old one."""
         self._forget_old()
         lines = [line for kept in self._open.values() for line in kept]
-        for left in self._left.values():
-            lines += [line for remembered in left for line in _lines_of(remembered)]
+        for digest, left in self._left.items():
+            in_hand = self._fresh.get(digest, 0) + sum(not remembered.settled for remembered in left)
+            lines += [line for remembered in left for line in _lines_of(remembered, in_hand)]
         beside = self._path.with_name(self._path.name + ".new")
         content = b"".join(lines)
         size = len(content) + ROOM
@@ -220,12 +233,16 @@ def _lock(path: Path) -> int:
     return lock
 
 
-def _read_line(words: list[str], line: bytes, found: dict[str, Remembered]) -> None:
+def _read_line(words: list[str], line: bytes, found: dict[str, Remembered], in_hand: dict[bytes, int]) -> None:
     kind, identity = words[0], words[1]
     if kind == "S":
         found.pop(identity, None)
     elif kind == "C":
         found[identity].settled = True
+        in_hand[found[identity].digest] = int(words[2])
+    elif kind == "T":
+        digest = bytes.fromhex(identity)
+        in_hand[digest] = in_hand.get(digest, 0) + 1
     elif kind == "D":
         source, target, mx = (None if word == "-" else word for word in words[3:6])
         found[identity] = Remembered(identity, bytes.fromhex(words[2]), source, target, mx)
@@ -265,10 +282,10 @@ def _verdict(word: str) -> Verdict:
     raise LookupError(word)
 
 
-def _lines_of(remembered: Remembered) -> list[bytes]:
+def _lines_of(remembered: Remembered, in_hand: int) -> list[bytes]:
     identity, digest = remembered.identity, remembered.digest
     if remembered.verdict is not None:
         decided = _decided_line(identity, digest, remembered.verdict, remembered.seen, remembered.entries)
-        return [decided, f"C {identity}\n".encode()] if remembered.settled else [decided]
+        return [decided, f"C {identity} {in_hand}\n".encode()] if remembered.settled else [decided]
     ends = f"{remembered.source or '-'} {remembered.target or '-'} {remembered.mx or '-'}"
     return [f"D {identity} {digest.hex()} {ends}\n".encode()]

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 
 class Lately:
-    """Bodies of jobs (their digests), each with a word about it. What was noted is known for ``seconds`` at least and
-    twice that at most, unless more than ``most`` are noted in that time: then the older ones are forgotten sooner."""
+    """Bodies of jobs (their digests), and how often each was noted. What was noted is known for ``seconds`` at least
+    and twice that at most, unless more than ``most`` are noted in that time: then the older ones are forgotten sooner.
+    """
 
     __slots__ = ("_most", "_new", "_old", "_seconds", "_since")
 
@@ -18,13 +19,13 @@ class Lately:
         self._seconds = seconds
         self._most = most
         self._since = 0.0
-        self._new: dict[bytes, str] = {}
-        self._old: dict[bytes, str] = {}
+        self._new: dict[bytes, int] = {}
+        self._old: dict[bytes, int] = {}
 
-    def note(self, digest: bytes, word: str, now: float) -> None:
+    def note(self, digest: bytes, now: float, times: int = 1) -> None:
         """Know it from now on."""
         self.forget_old(now)
-        self._new[digest] = word
+        self._new[digest] = self._new.get(digest, 0) + times
 
     def forget_old(self, now: float) -> None:
         """Forget what was noted too long ago."""
@@ -34,9 +35,17 @@ class Lately:
             self._new = {}
             self._since = now
 
-    def pop(self, digest: bytes) -> str | None:
-        """The word about it, which is forgotten; None where it is not known."""
-        return self._new.pop(digest, None) or self._old.pop(digest, None)
+    def take(self, digest: bytes) -> bool:
+        """Whether it is known; it is so once less."""
+        for known in (self._old, self._new):
+            times = known.get(digest)
+            if times is not None:
+                if times > 1:
+                    known[digest] = times - 1
+                else:
+                    del known[digest]
+                return True
+        return False
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._new or digest in self._old
@@ -44,6 +53,7 @@ class Lately:
     def __len__(self) -> int:
         return len(self._new) + len(self._old)
 
-    def __iter__(self) -> Iterator[tuple[bytes, str]]:
+    def __iter__(self) -> Iterator[tuple[bytes, int]]:
+        """Digests and how often they were noted; one that was noted for long may come twice."""
         yield from self._old.items()
         yield from self._new.items()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import random
 import tempfile
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from tests.rows import settings_of
 
 START = 1_800_000_000.0
 PORT = 2525
+LIVES = count(0x100000000000)  # no two engines have the same name
 LONGEST = 60.0  # seconds of the clock for a row
 
 
@@ -109,17 +111,23 @@ class Local:
 class MemoryEngine:
     """The parts of ``tap.Engine``, joined in the same way."""
 
-    def __init__(self, settings: Settings, zone: dict[str, list[str]], journal: str, net: Net | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        zone: dict[str, list[str]],
+        journal: str,
+        net: Net | None = None,
+        broker: type[MemoryBroker] = MemoryBroker,
+    ) -> None:
         self.net = net or Net()
         if not self.net.seconds():
             self.net.rightNow = START
         self.settings = settings
         dice = random.Random(1)
-        hexes = count(0x100000000000)
-        self.broker = MemoryBroker(self.net, settings)
+        self.broker = broker(self.net, settings)
         self.events = Events(self.net.seconds, lambda call: self.net.callLater(0, call))
         self.scheduler = Scheduler(self.net, settings, smtp_connector(self.net, lambda: self.settings), dice)
-        self.journal = Journal(journal, self.net.seconds, lambda: f"{next(hexes):x}")
+        self.journal = Journal(journal, self.net.seconds, lambda: f"{next(LIVES):x}")
         self.resolver: Any = Zone(self.net, settings, zone)
         self.deliveries = Deliveries(
             self.net,
@@ -133,6 +141,19 @@ class MemoryEngine:
         )
         self.broker.consume(settings.queues.outbox, self.deliveries, settings.queues.window)
         self.broker.startService()
+
+    def kill(self) -> None:
+        """What ``kill -9`` leaves: the queues, with what was in hand given back, and the journal as it stands."""
+        self.deliveries.taken = lambda taken: None  # type: ignore[method-assign]
+        self.broker.running = False  # type: ignore[assignment]
+        self.broker.lose("killed")
+        for call in list(self.net.getDelayedCalls()):
+            call.cancel()
+        for link in self.net.links:
+            link.over = True
+            link.far_end.protocol.mute = True
+        self.net.links.clear()
+        os.close(self.journal._lock)  # the end of a process lets go of its locks
 
     def publish(self, body: bytes, encoding: str | None = None) -> None:
         """Put a job on the outbox."""

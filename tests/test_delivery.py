@@ -47,7 +47,7 @@ class OnTheWay(SynchronousTestCase):
         engine.deliveries.taken = lambda taken: None  # type: ignore[method-assign]
         engine.broker.running = False  # type: ignore[assignment]
         engine.broker.lose("killed")
-        for call in engine.net.getDelayedCalls():
+        for call in list(engine.net.getDelayedCalls()):
             call.cancel()
         for session in self.mx.connections:
             session.mute = True

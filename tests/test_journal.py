@@ -96,9 +96,9 @@ class Lives(Case):
         """What was settled is forgotten, at once."""
         journal = self.life()
         journal.decided("1-1", A, DELIVERED, 0.0, [])
-        journal.settled("1-1", True)
-        journal.settled("unknown", True)
-        journal.settled("unknown", False)
+        journal.settled("1-1")
+        journal.settled("unknown")
+        journal.acknowledged("unknown", 0)
         journal.dot("1-2", B, None, None, None)
         journal = self.reborn()
         self.assertIsNone(journal.recall(A))
@@ -109,7 +109,7 @@ class Lives(Case):
         for ticks, known in ((0, True), (1, True), (2, False)):
             journal = self.life()
             journal.decided(f"{ticks}-1", A, DELIVERED, 0.0, [])
-            journal.settled(f"{ticks}-1", False)
+            journal.acknowledged(f"{ticks}-1", 0)
             for _ in range(ticks):
                 journal.tick()
             found = self.reborn().recall(A)
@@ -122,23 +122,30 @@ class Lives(Case):
         """That only an acknowledgement may have been lost is known after two crashes, too."""
         journal = self.life()
         journal.decided("1-1", A, DELIVERED, 0.0, [])
-        journal.settled("1-1", False)
+        journal.acknowledged("1-1", 0)
         self.reborn()
         self.assertTrue(self.reborn().recall(A).settled)
 
-    def test_forget(self) -> None:
-        """What is forgotten is not recalled, though its acknowledgement may be lost."""
+    def test_equal_to_an_acknowledged_one(self) -> None:
+        """Of equal jobs those that were in hand come first, then those whose acknowledgement may be lost."""
         journal = self.life()
-        journal.decided("1-1", A, DELIVERED, 0.0, [])
-        journal.settled("1-1", False)
-        journal.forget("1-1")
-        self.assertIsNone(self.reborn().recall(A))
+        for number in range(4):
+            journal.decided(f"1-{number}", A, DELIVERED, 0.0, [])
+        journal.acknowledged("1-0", 6)
+        journal.acknowledged("1-1", 5)
+        journal.equal(A)
+        journal.dot("1-7", A, None, None, None)
+        for _ in range(3):
+            journal = self.reborn()
+        found = [journal.recall(A) for _ in range(9)]
+        kinds = [None if one is None else "settled" if one.settled else "begun" for one in found]
+        self.assertEqual(kinds, ["begun"] * 3 + [None] * 3 + ["settled"] * 2 + [None])
 
     def test_next_try(self) -> None:
         """The end of one try does not hide the dot of the next, however soon it comes."""
         journal = self.life()
         journal.decided("1-1", A, Retry(5.0), 0.0, [])
-        journal.settled("1-1", False)
+        journal.acknowledged("1-1", 0)
         journal.dot("1-1", B, None, None, None)
         journal.tick()
         journal.tick()
@@ -151,7 +158,7 @@ class Lives(Case):
         journal = self.life()
         for number in range(3):
             journal.dot(f"1-{number}", A, None, None, None)
-        journal.settled("1-1", True)
+        journal.settled("1-1")
         journal.dot("1-9", B, None, None, None)
         journal = self.reborn()
         self.assertEqual({journal.recall(A).identity, journal.recall(A).identity}, {"1-0", "1-2"})
@@ -196,7 +203,7 @@ class Lives(Case):
         """A proper end leaves an empty file where all is settled."""
         journal = self.life()
         journal.dot("1-1", A, None, None, None)
-        journal.settled("1-1", True)
+        journal.settled("1-1")
         self.end(journal)
         self.assertEqual(self.path.read_bytes(), b"")
 
@@ -211,7 +218,7 @@ class Files(Case):
         journal.decided("2-open", B, FAILED, 0.0, [b"{}"])
         for number in range(500):
             journal.dot(f"2-{number}", C, None, None, None)
-            journal.settled(f"2-{number}", True)
+            journal.settled(f"2-{number}")
             self.assertLess(self.path.stat().st_size, 6000)
         journal.dot("2-last", C, None, None, None)
         journal = self.reborn()
@@ -232,7 +239,7 @@ class Files(Case):
         journal.dot("1-1", A, "192.0.2.1", "192.0.2.2", "mx")
         journal.decided("1-2", B, Retry(5.5), 1.25, [b'{"a":1}', b'{"b":"\xc3\xa9"}'])
         journal.decided("1-1", A, DELIVERED, 0.5, [b"{}"])
-        journal.settled("1-1", True)
+        journal.settled("1-1")
         journal.dot("1-3", A, None, None, None)
         journal.decided("1-4", C, Parked(7.5, None), 0.0, [])
         self.kill(journal)
