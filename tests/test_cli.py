@@ -332,6 +332,12 @@ class Others(Command):
         self.bad("consume", "results", "-n", "x", status=2)
         self.bad("publish", "--nothing", status=2)
 
+    def test_names_of_queues(self) -> None:
+        """A name that no broker could have is refused, before anything is read or said to be published."""
+        for command in ("publish", "consume"):
+            self.assertIn("QUEUE: the name is empty", self.bad(command, "", status=2))
+            self.assertIn("longer than 255 bytes", self.bad(command, "ü" * 128, stdin=b"{}\n", status=2))
+
     def test_help(self) -> None:
         """The help names every command, and each has its own."""
         text = self.good("--help").decode()

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from mailerq.commands import Failed
+from mailerq.commands import Failed, queue_name
 from mailerq.commands.access import Access, Held, with_access
 from mailerq.queues import configured
 
@@ -21,7 +21,7 @@ LARGEST = 1 << 30  # of an unpacked body
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """QUEUE, -n, --follow, --peek."""
-    parser.add_argument("queue", metavar="QUEUE")
+    parser.add_argument("queue", metavar="QUEUE", type=queue_name)
     parser.add_argument("-n", metavar="N", type=_count, default=None, help="so many at most")
     parser.add_argument("--follow", action="store_true", help="wait for more instead of ending when the queue is empty")
     parser.add_argument("--peek", action="store_true", help="leave them in the queue")

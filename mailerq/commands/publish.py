@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from mailerq.commands import Failed
+from mailerq.commands import Failed, queue_name
 from mailerq.commands.access import Access, with_access
 from mailerq.queues import configured
 
@@ -21,7 +21,7 @@ BATCH_LINES = 5000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """QUEUE."""
-    parser.add_argument("queue", metavar="QUEUE", nargs="?", help="default: the configured outbox")
+    parser.add_argument("queue", metavar="QUEUE", nargs="?", type=queue_name, help="default: the configured outbox")
 
 
 def run(arguments: argparse.Namespace, settings: Any) -> int:
