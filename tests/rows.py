@@ -32,7 +32,7 @@ GROUPS: dict[str, dict[str, Any]] = {
         "smtp": {"tls": "required"},
     },
     "more": {
-        "queues": {"results-include-retries": True, "success": None},
+        "queues": {"results-include-retries": True, "success": None, "type": "quorum"},
         "delivery": {"in-doubt": "hold", "max-delivery-time": "6s", "max-attempts": 2},
         "smtp": {"tls": "none", "ips": ["127.0.0.9"]},
     },

@@ -134,13 +134,13 @@ class Flow:
         self.results: dict[int, list[tuple[Any, bytes]]] = defaultdict(list)
         self.count = 0
 
-    async def publish(self, count: int, host: int | None = None) -> None:
-        """So many more jobs."""
+    async def publish(self, count: int, host: int | None = None, equal: bool = False) -> None:
+        """So many more jobs: each with a number of its own, unless they are ``equal``."""
         text = "From: a@example.com\\r\\nSubject: hello\\r\\n\\r\\n" + "Hello. " * 100
         bodies = [
             b'{"recipient":"n%d@d%d.test","envelope":"a@example.com","number":%d,"mime":"%b"}'
             % (number, number % HOSTS if host is None else host, number, text.encode())
-            for number in range(self.count, self.count + count)
+            for number in ([0] * count if equal else range(self.count, self.count + count))
         ]
         self.count += count
         await self.engine.publish(bodies)
@@ -250,6 +250,29 @@ class CrashTests:
             await flow.all_ended()
             print(self.broker, flow.judge(self, once=self.broker == "sqlite", doubt=True))
             self.assertEqual(await flow.engine.lying("outbox"), 0)
+
+        await self.flow(play)
+
+    async def test_equal_jobs(self: Any) -> None:
+        """kill -9 with many equal jobs in hand: as many results as there were jobs."""
+
+        async def play(flow: Flow) -> None:
+            await flow.publish(1000, equal=True)
+            flow.sink.delay = 0.05
+            for _ in range(4):
+                await flow.live()
+                seen = sum(flow.sink.seen.values())
+                await until(lambda: sum(flow.sink.seen.values()) > seen + 50)  # noqa: B023
+                flow.engine.kill9()
+            flow.sink.delay = 0.0
+            await flow.live()
+            end = time.monotonic() + 40
+            while time.monotonic() < end and await flow.engine.lying("outbox"):
+                await sleep(0.3)
+            await sleep(1.0)
+            await flow.collect()
+            found = flow.results[0]
+            self.assertEqual(len(found if self.broker == "sqlite" else {identity for identity, _ in found}), 1000)
 
         await self.flow(play)
 
