@@ -24,6 +24,7 @@ PATIENCE = 0.1  # seconds the first in a lane waits before one more connection i
 MESSAGES_A_CONNECTION = 10  # so many mails wait for each connection before one more is opened at once
 GRACE = 2.0  # seconds for which more than ``max-queue`` may wait: a fast site is through with them by then
 LONGEST_PARKING = 600.0  # seconds; nobody knows more than ten minutes ahead how fast a site will be
+ASKING_AGAIN = 0.01  # seconds between those that were promised no turn, and come back to ask for one
 
 
 class World(Protocol):
@@ -77,6 +78,7 @@ class Site:
         self.paces: Paces = {}
         self.wake: float | None = None
         self.parked_to = 0.0
+        self._ask_again = 0.0  # when the last of those comes back that were promised no turn
         self.waits_for_room = False
         self._speed_since = 0.0
         self._sent = 0
@@ -109,7 +111,7 @@ class Site:
         for (key, scope, remote), pace in list(self.paces.items()):
             value = self.budget(scope).limits.get(key)
             if key == "messages_per_minute" and (value is None or 60.0 / value.number != pace.interval):
-                self.parked_to = 0.0  # the turns that were promised are those of another pace
+                self.parked_to = self._ask_again = 0.0  # the turns that were promised are those of another pace
             if value is None:
                 del self.paces[key, scope, remote]
             else:
@@ -393,8 +395,13 @@ class Site:
             speed = self.speed_at(now)
             expected = waiting / speed if speed else 30.0
             return now + min(LONGEST_PARKING, max(2 * hold, expected)), "max-queue"
-        self.parked_to = max(self.parked_to, pace.next_time(now) + keep * pace.interval) + pace.interval
-        return max(now + hold, self.parked_to - hold / 2), "messages-per-minute"
+        turn = max(self.parked_to, pace.next_time(now) + keep * pace.interval) + pace.interval
+        if turn <= now + LONGEST_PARKING:
+            self.parked_to = turn
+            return max(now + hold, turn - hold / 2), "messages-per-minute"
+        # All turns of the next minutes are promised, and what comes later may be faster or slower: it asks again then.
+        self._ask_again = max(self._ask_again, now + LONGEST_PARKING / 2) + min(pace.interval, ASKING_AGAIN)
+        return self._ask_again, "messages-per-minute"
 
     def __repr__(self) -> str:
         first = next((lane.waiting[0] for lane in self.lanes.values() if lane.waiting), None)

@@ -401,6 +401,28 @@ class Waiting(SynchronousTestCase):
         self.assertGreaterEqual(times[0], NOW + 5)
         self.assertLess(abs((times[-1] - times[10]) / (len(times) - 11) - 1), 0.05)
 
+    def test_not_for_hours(self) -> None:
+        """However many wait for a slow pace, none is parked for longer than minutes, as the pace may be changed; and
+        nobody's turn is left unused."""
+        place = Place(max_connections=1, messages_per_minute=60, connection_max_idle=60)
+        place.add(1500)
+        parked: list[float] = []
+        longest = 0.0
+        for _ in range(1600):
+            back = [until for until in parked if until <= place.now]
+            place.add(len(back))
+            now = [move.until for move in place.look(1) if isinstance(move, Park)]
+            longest = max([longest, *(until - place.now for until in now)])
+            parked = sorted([*parked[len(back) :], *now])
+            for link in place.links():
+                if link.ready is None:
+                    place.ready(link)
+                elif link.mail is not None and link not in link.lane.idle:
+                    place.finish(link)
+        self.assertLess(longest, 601)
+        sent = sum(kind == "sent" for kind, _ in place.ended)
+        self.assertGreater(sent, 1480)
+
     def test_lanes_share_a_pace(self) -> None:
         """Lanes take turns where the pace is the limit."""
         place = Place(max_connections=20, messages_per_minute=60, connection_max_idle=60)
