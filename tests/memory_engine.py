@@ -34,7 +34,6 @@ from tests.rows import settings_of
 START = 1_800_000_000.0
 PORT = 2525
 LIVES = count(0x100000000000)  # no two engines have the same name
-LONGEST = 60.0  # seconds of the clock for a row
 
 
 class Zone:
@@ -219,7 +218,7 @@ def run(engine: MemoryEngine, ran: Ran) -> None:
     """Publish the jobs when their time has come, until all have ended, and a little longer."""
     net = engine.net
     queues = [*QUEUES, *(f"{ran.names.row}.{name}" for name in ("mine", "good", "bad", "again", "out"))]
-    until = START + LONGEST
+    end = until = START + ran.row.longest
     over: dict[int, float] = {}
     jobs = ran.row.jobs
     while net.seconds() < until:
@@ -229,11 +228,11 @@ def run(engine: MemoryEngine, ran: Ran) -> None:
                 body = job.body(ran.names.replace, number)
                 ran.published[number] = net.seconds()
                 engine.publish(body, job.encoding)
-        net.run(0.05)
+        net.run(ran.row.step)
         for queue, body in engine.take_all(queues):
             ran.add(queue, body, net.seconds())
         for number in ran.published:
             if number not in over and ran.ended(number):
                 over[number] = net.seconds()
-        if len(over) == len(jobs) and until == START + LONGEST:
+        if len(over) == len(jobs) and until == end:
             until = net.seconds() + ran.row.lasts

@@ -148,7 +148,8 @@ def host(took: int | None = None, met: int | None = None, **script: Any) -> Host
 class Row:
     """One promise: ``sentence``. ``dns``: name → lines as tests/dns.py has them; by default each host is an MX of the
     domain, in order. ``group``: the settings (``rows.GROUPS``); ``limits``: rules in front of which ``domain`` is set.
-    ``check``: looks at the rest. ``lasts``: seconds for which it is watched after all has ended."""
+    ``check``: looks at the rest. ``lasts``: seconds for which it is watched after all has ended; ``longest``: seconds
+    for all of it in memory, where it is looked at every ``step`` seconds."""
 
     sentence: str
     jobs: tuple[Job, ...] = (Job(),)
@@ -160,6 +161,8 @@ class Row:
     in_memory: bool = True
     real: bool = True
     lasts: float = 1.5
+    longest: float = 60.0
+    step: float = 0.05
 
     def zone(self) -> dict[str, list[str]]:
         """What DNS says."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
+from mailerq.job import parse_time
 from tests.mx import EXTENSIONS
 from tests.row import MESSAGE, SUCCESS, Job, Ran, Row, entry, host, job, waiting
 
@@ -35,6 +37,9 @@ GROUPS: dict[str, dict[str, Any]] = {
         "queues": {"results-include-retries": True, "success": None, "type": "quorum"},
         "delivery": {"in-doubt": "hold", "max-delivery-time": "6s", "max-attempts": 2},
         "smtp": {"tls": "none", "ips": ["127.0.0.9"]},
+    },
+    "defaults": {
+        "delivery": {"retry-interval": "10m, 10m, 30m, 30m, 1h, 1h, 2h", "offline-time": "5m"},
     },
     "smarthost": {"smarthost": {"hostname": SMARTHOST, "port": "$PORT"}},
     "logins": {
@@ -381,6 +386,32 @@ def connection_rows() -> Iterator[Row]:
         ),
         hosts=(host(3),),
         limits={"messages-per-minute": 60, "connection-max-idle": "5s"},
+        check=waited,
+    )
+    yield Row(
+        sentence="A job whose time runs out while it is throttled is expired, and has no from and to.",
+        jobs=(job(), job({"maxdelivertime": "$TIME+2"}, entry("expired"), not_before=1, within=4)),
+        hosts=(host(1),),
+        limits={"messages-per-minute": 2},
+    )
+    yield Row(
+        sentence="More jobs than max-queue are all delivered.",
+        jobs=tuple(job(None, within=30) for _ in range(30)),
+        hosts=(host(30),),
+        limits={"max-queue": 5, "max-connections": 2},
+    )
+    yield Row(
+        sentence="Each job of a connection has its own outcome.",
+        jobs=(
+            job({"recipient": "a@$DOMAIN"}, entry("error", "rcpt to", 550, "5.1.1")),
+            job({"recipient": "b@$DOMAIN"}),
+            job({"recipient": "c@$DOMAIN", **ONCE}, entry("error", "rcpt to", 450, "4.2.0")),
+            job({"recipient": "d@$DOMAIN"}),
+            job({"envelope": "bad@example.com"}, entry("error", "mail from", 550, "5.1.1")),
+            job({"recipient": "e@$DOMAIN"}),
+        ),
+        hosts=(host(3, 1, rcpt={"a": "5xx", "c": "4xx"}, mail={"bad": "5xx"}, said={"RSET": 3}),),
+        limits=one,
     )
     yield Row(
         sentence="connects-per-minute is an even pace of connections.",
@@ -399,6 +430,13 @@ def connection_rows() -> Iterator[Row]:
         limits={"max-connections": 3, "connection-max-idle": "5s"},
         check=never_more,
     )
+
+
+def waited(ran: Ran) -> None:
+    """The last one says how long it waited, and for which limit."""
+    (_, body), *_ = ran.of(2)["results"]
+    found = json.loads(body)["results"][0]["waited"]
+    assert found["limit"] == "messages-per-minute" and 1 < found["seconds"] < 9, found
 
 
 # -- DNS --------------------------------------------------------------------------------------------------------------
@@ -457,6 +495,19 @@ def dns_rows() -> Iterator[Row]:
         {"xn--bcher-kva.$DOMAIN": ["A $H1"]},
         SUCCESS,
         job={"recipient": "one@XN--BCHER-KVA.$DOMAIN"},
+    )
+    yield dns(
+        "The domain of a result is in lower case, and capitals make no other domain.",
+        {"a.$DOMAIN": ["A $H1"]},
+        SUCCESS,
+        job={"recipient": "One@A.$DOMAIN"},
+    )
+    yield dns(
+        "A local part in quotes goes as it is.",
+        {"a.$DOMAIN": ["A $H1"]},
+        SUCCESS,
+        job={"recipient": '"a b"@a.$DOMAIN'},
+        hosts=(host(1, said={'RCPT TO:<"a b"@a.': 1}),),
     )
     yield Row(
         sentence="nohosts is tried again.",
@@ -530,6 +581,66 @@ def time_rows() -> Iterator[Row]:
         hosts=(host(0, 0),),
     )
     yield from wait_rows()
+    yield from hour_rows()
+
+
+def hour_rows() -> Iterator[Row]:
+    """Hours, with the default times; the clock of the tests makes nothing of them."""
+    soft = entry("error", "rcpt to", 450, "4.2.0")
+
+    def gaps(wanted: list[int]) -> Any:
+        def check(ran: Ran) -> None:
+            (_, body), *_ = ran.found["results"]
+            times = [parse_time("time", one["time"]) for one in json.loads(body)["results"]]
+            found = [int(later - earlier) for earlier, later in pairwise(times)]
+            assert all(0 <= one - other <= 2 for one, other in zip(found, wanted, strict=True)), found
+
+        return check
+
+    def hours(sentence: str, *jobs: Job, longest: float, **more: Any) -> Row:
+        more.setdefault("hosts", (host(0, rcpt="4xx"),))
+        return Row(sentence=sentence, jobs=jobs, group="defaults", real=False, longest=longest, step=5.0, **more)
+
+    yield hours(
+        "The default schedule is 10m, 10m, 30m, 30m, 1h.",
+        job(None, *[soft] * 6, within=9000),
+        longest=9000,
+        check=gaps([600, 600, 1800, 1800, 3600]),
+    )
+    schedule = [600, 600, 1800, 1800, 3600, 3600, *[7200] * 10]
+    yield hours(
+        "Without a limit of attempts the last delay repeats until the next try would be after 24 hours.",
+        job({"maxattempts": 0}, *[soft] * 17, within=90000),
+        longest=90000,
+        check=gaps(schedule),
+    )
+    yield hours(
+        "nextattempt in an hour is an hour.",
+        job({"nextattempt": {"time": "$TIME+3600"}}, not_before=3599, within=3610),
+        longest=4000,
+        hosts=(host(1),),
+    )
+    tls = entry("tls", "starttls", *CODES["5xx"])
+    yield Row(
+        sentence="A host that failed at TLS is spoken to in clear for an hour, then tried with TLS again.",
+        jobs=(
+            job(None, tls, SUCCESS, within=700),
+            job(None, after=0, within=10),
+            job(None, tls, SUCCESS, after=1, delay=3600, within=700),
+        ),
+        hosts=(host(3, extensions=(*EXTENSIONS, "STARTTLS"), starttls=["5xx", "5xx"], said={"STARTTLS": 2}),),
+        group="defaults",
+        real=False,
+        longest=9000,
+        step=5.0,
+    )
+    yield hours(
+        "A host is offline for five minutes.",
+        job(ONCE, entry("noaccess", "init", 550, "5.1.1")),
+        job(None, after=0, not_before=285, within=310),
+        longest=600,
+        hosts=(host(1, 2, greeting=["5xx"]),),
+    )
 
 
 def wait_rows() -> Iterator[Row]:

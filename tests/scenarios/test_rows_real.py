@@ -21,12 +21,13 @@ from tests.certificates import make
 from tests.dns import TestDns
 from tests.memory_engine import make_host
 from tests.row import Host, Names, Ran, Row
-from tests.rows import GROUPS, ROWS, settings_of
+from tests.rows import ROWS, settings_of
 from tests.scenarios.harness import Engine, Mute, reactor, sleep
 
 LONGEST = 45.0  # seconds for all rows of a group
 AT_ONCE = 30  # jobs published in one go: the hosts and the DNS are in this process
 EARLY, LATE = 1.2, 6.0  # seconds by which real time may differ from that of the rows
+GROUPS = list(dict.fromkeys(row.group for row in ROWS if row.real))
 _played: dict[str, Played] = {}
 
 
