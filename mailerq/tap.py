@@ -121,6 +121,7 @@ class Engine(MultiService):
         self.scheduler = Scheduler(reactor, settings, connect, dice)
         self.journal: Journal | None = None
         self.deliveries: Deliveries | None = None
+        self._stopping = False
         self.log = open_log(settings.log, self.events)
 
     def startService(self) -> None:
@@ -165,6 +166,8 @@ class Engine(MultiService):
         _log.info("taking jobs from {outbox}", outbox=self.settings.queues.outbox)
 
     def _not_ready(self, failure: Any) -> None:
+        if self._stopping:  # it was not there yet, or not again
+            return
         if failure.check(BrokerRefused):
             self._refuse(str(failure.value))
         else:
@@ -182,6 +185,7 @@ class Engine(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._stopping = True
         if self.deliveries is not None:
             _log.info("stopping: finishing what is on the wire")
             await self.deliveries.stop()
