@@ -464,7 +464,7 @@ class Deliveries:
                 self.given_back(mail)
         await drained
         await self._broker.drain()
-        self._journal.close()
+        self._journal.close(self._broker.connected)
 
     def reload(self, settings: Settings) -> None:
         """Other limits, times and pools hold from now on."""

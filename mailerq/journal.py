@@ -61,8 +61,8 @@ class Journal:
         self._life = random_hex()
         self._at = 0
         self.full = False
-        self._settled: dict[str, None] = {}  # identities of the last second; see settled()
-        self._aged: dict[str, None] = {}  # those of the second before
+        self._settled: dict[str, list[bytes]] = {}  # by identity: lines of the last second; see acknowledged()
+        self._aged: dict[str, list[bytes]] = {}  # those of the second before
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self._path)
         self._born = seconds()
@@ -90,21 +90,28 @@ class Journal:
     def acknowledged(self, identity: str, left: int) -> None:
         """All is published, and the job does not come again unless its acknowledgement is lost with us. It is forgotten
         a second later, by ``tick``. ``left``: how many jobs with the same body are in hand yet."""
-        if self._open.pop(identity, None) is not None:
-            self._write(f"C {identity} {left}\n".encode())
-            self._settled[identity] = None
+        lines = self._open.pop(identity, None)
+        if lines is not None:
+            lines.append(f"C {identity} {left}\n".encode())
+            self._write(lines[-1])
+            self._settled[identity] = lines
 
     def equal(self, digest: bytes) -> None:
         """One more job is in hand with the body of one that was acknowledged a moment ago."""
-        self._write(f"T {digest.hex()}\n".encode())
+        line = f"T {digest.hex()}\n".encode()
+        self._write(line)
+        self._settled.setdefault("", []).append(line)
 
-    def tick(self) -> None:
-        """To be called about once a second."""
+    def tick(self, connected: bool = True) -> None:
+        """To be called about once a second. Nothing ages while the broker is not ``connected``: who knows what it has
+        read."""
         if self.full:
             self._rotate()
+        if not connected:
+            return
         aged, self._aged, self._settled = self._aged, self._settled, {}
         if aged:
-            self._write("".join([f"S {identity}\n" for identity in aged]).encode())
+            self._write("".join([f"S {identity}\n" for identity in aged if identity]).encode())
 
     def recall(self, digest: bytes) -> Remembered | None:
         """What an earlier life left open of a job with this body, once for each such job."""
@@ -122,8 +129,13 @@ class Journal:
             del self._left[digest]
         return remembered
 
-    def close(self) -> None:
-        """Throw out what is settled, and let others have it."""
+    def close(self, connected: bool = True) -> None:
+        """Throw out what is settled, and let others have it. If the broker is not ``connected``, acknowledgements of
+        the last seconds may be lost yet."""
+        if not connected:
+            equal = [*self._aged.pop("", ()), *self._settled.pop("", ())]  # last: rather too many are sent than too few
+            self._open[""] = [line for kept in (self._aged, self._settled) for lines in kept.values() for line in lines]
+            self._open[""] += equal
         self._rotate()
         self._map.close()
         os.ftruncate(self._file, self._at)

@@ -147,7 +147,8 @@ class Engine(MultiService):
         self.broker.consume(self.settings.queues.outbox, self.deliveries, self.settings.queues.window)
         IService(self.broker).startService()
         self._await_broker()
-        self._each(1.0, self.journal.tick)
+        journal = self.journal
+        self._each(1.0, lambda: journal.tick(self.broker.connected))
         self._each(60.0, lambda: self.scheduler.hosts.forget_old(self.reactor.seconds()))
         self._on_hangup()
         if self.settings.manhole:

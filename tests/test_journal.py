@@ -141,6 +141,20 @@ class Lives(Case):
         kinds = [None if one is None else "settled" if one.settled else "begun" for one in found]
         self.assertEqual(kinds, ["begun"] * 3 + [None] * 3 + ["settled"] * 2 + [None])
 
+    def test_broker_away(self) -> None:
+        """While the broker is away nothing ages, and a proper end keeps what it may not have read."""
+        journal = self.life()
+        journal.decided("1-1", A, DELIVERED, 0.0, [])
+        journal.acknowledged("1-1", 0)
+        journal.equal(A)
+        for _ in range(5):
+            journal.tick(False)
+        journal.close(False)
+        self.dead.append(journal)
+        journal = self.life()
+        self.assertIsNone(journal.recall(A))
+        self.assertTrue(journal.recall(A).settled)
+
     def test_next_try(self) -> None:
         """The end of one try does not hide the dot of the next, however soon it comes."""
         journal = self.life()
