@@ -95,13 +95,13 @@ class Engine:
         path = self.folder / "log"
         return path.read_text("utf-8", "replace") if path.exists() else ""
 
-    def start(self) -> None:
+    def start(self, pidfile: str = "pid") -> None:
         """A new life; see ``running``."""
         twistd = Path(sys.executable).with_name("twistd")
         environment = {name: value for name, value in os.environ.items() if name != "MAILERQ_CONFIG"}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(twistd), "-n", f"--pidfile={self.folder}/pid", "mailerq", "-c", str(self.config)],
+                [str(twistd), "-n", f"--pidfile={self.folder}/{pidfile}", "mailerq", "-c", str(self.config)],
                 cwd=self.folder,
                 env={**environment, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,

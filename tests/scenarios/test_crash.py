@@ -24,7 +24,7 @@ from mailerq.queues.amqp_taken import AmqpTaken
 from tests.scenarios.harness import Engine, rabbit, reactor, sleep, until
 
 FULL = bool(os.environ.get("MAILERQ_FULL"))
-JOBS = 5000
+JOBS = 5000 if FULL else 4000
 KILLS = 10
 HOSTS = 5
 MEMORY = 150 * 1024 * 1024
@@ -56,6 +56,7 @@ class Talk(Protocol):
         self.recipient = ""
         self.in_message = False
         self.waiting = False
+        self.later: Any = None
 
     def connectionMade(self) -> None:
         self.sink.open.add(self)
@@ -63,6 +64,8 @@ class Talk(Protocol):
 
     def connectionLost(self, reason: Any = None) -> None:
         self.sink.open.discard(self)
+        if self.later is not None and self.later.active():
+            self.later.cancel()
 
     def dataReceived(self, data: bytes) -> None:
         self.buffer += data
@@ -82,7 +85,7 @@ class Talk(Protocol):
                 self.sink.seen[self.recipient] += 1
                 if self.sink.delay:
                     self.waiting = True
-                    reactor.callLater(self.sink.delay, self.taken)
+                    self.later = reactor.callLater(self.sink.delay, self.taken)
                 else:
                     answers.append(b"250 2.0.0 Taken\r\n")
             else:
@@ -299,6 +302,44 @@ class CrashTests:
 
         await self.flow(play)
 
+    async def test_stopped_while_hosts_are_silent(self: Any) -> None:
+        """SIGTERM while hosts are silent: it ends after delivery.drain; what they had is in doubt, and goes again."""
+
+        async def play(flow: Flow) -> None:
+            await flow.publish(200)
+            flow.sink.delay = 60.0
+            await flow.live()
+            await flow.flows(20)
+            begun = time.monotonic()
+            self.assertIn(await flow.engine.stop(), (0, -signal.SIGTERM))
+            self.assertTrue(1.5 < time.monotonic() - begun < 6.0, time.monotonic() - begun)
+            begun_with = sum(flow.sink.seen.values())
+            flow.sink.delay = 0.0
+            await flow.live()
+            await flow.all_ended()
+            flow.judge(self, once=True, doubt=True)
+            doubts = sum(b'"in-doubt":true' in found[0][1] for found in flow.results.values())
+            self.assertEqual(doubts, begun_with)
+
+        await self.flow(play, delivery={"retry-interval": "1s", "drain": "2s"})
+
+    async def test_second_engine(self: Any) -> None:
+        """A second engine with the same configuration says why it cannot run, and ends with status 1; the first goes
+        on."""
+
+        async def play(flow: Flow) -> None:
+            await flow.live()
+            first = flow.engine.process
+            flow.engine.start("pid2")
+            await until(lambda: not flow.engine.alive, 20, "the end of the second engine")
+            self.assertEqual(flow.engine.process.returncode, 1)
+            self.assertIn("cannot run", flow.engine.log)
+            flow.engine.process = first
+            await flow.publish(10)
+            await flow.all_ended()
+
+        await self.flow(play)
+
     async def test_reloaded(self: Any) -> None:
         """SIGHUP in full flow, with other limits, and with a file that is wrong: it goes on."""
 
@@ -385,11 +426,33 @@ class RabbitFaultTests(FlowTest):
     async def test_killed_node(self) -> None:
         """The broker is killed and started again."""
 
-        def mend() -> None:
-            rabbit().start()
-            rabbit().wait_ready()
+        await self.fault("kill -9 of the node", rabbit().kill9, restart)
 
-        await self.fault("kill -9 of the node", rabbit().kill9, mend)
+    async def test_no_broker(self) -> None:
+        """An engine that is started without its broker waits for it; one that has lost it ends when it is told to."""
+
+        async def play(flow: Flow) -> None:
+            await flow.publish(300)
+            await deferToThread(rabbit().kill9)
+            flow.sink.delay = 0.05
+            flow.engine.start()
+            await sleep(2.0)
+            self.assertTrue(flow.engine.alive)
+            await deferToThread(restart)
+            await flow.engine.running()
+            await flow.flows(50)
+            await deferToThread(rabbit().kill9)
+            await sleep(0.3)
+            begun = time.monotonic()
+            self.assertIn(await flow.engine.stop(), (0, -signal.SIGTERM))
+            self.assertLess(time.monotonic() - begun, 15.0)
+            await deferToThread(restart)
+            flow.sink.delay = 0.0
+            await flow.live()
+            await flow.all_ended()
+            print(f"no broker: {flow.judge(self, once=False, doubt=True)}")
+
+        await self.flow(play)
 
     async def test_closed_connections(self) -> None:
         """The broker closes all connections, three times."""
@@ -407,6 +470,12 @@ class RabbitFaultTests(FlowTest):
             lambda: ctl("set_vm_memory_high_watermark", "0.00001"),
             lambda: ctl("set_vm_memory_high_watermark", "0.4"),
         )
+
+
+def restart() -> None:
+    """The node, after it was killed."""
+    rabbit().start()
+    rabbit().wait_ready()
 
 
 def ctl(*arguments: str) -> None:
