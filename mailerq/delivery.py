@@ -121,8 +121,9 @@ class Deliveries:
             if mail.verdict is not None:
                 self._settle(mail, mail.verdict)
             return True
-        if self._let_go.get(digest):
-            self._let_go[digest] -= 1
+        if waited := self._let_go.pop(digest, 0):
+            if waited > 1:
+                self._let_go[digest] = waited - 1
             return False
         if self._unacked.take(digest):
             self._over(taken, digest)
