@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from twisted.logger import Logger
 from mailerq.verdict import DELIVERED, FAILED, Delivered, Parked, Retry, Verdict
 
 ROOM = 16 * 1024 * 1024  # bytes of a new journal, beside what is open; when they are used up, it is made anew
+_OURS = re.compile(rb"(?:^|\n)[DRCST](?: ?$| [0-9a-f])")  # how a line begins
 KEEP = 3600.0  # seconds for which what an earlier life left open is believed
 
 
@@ -64,6 +66,7 @@ class Journal:
         self._settled: dict[str, list[bytes]] = {}  # by identity: lines of the last second; see acknowledged()
         self._aged: dict[str, list[bytes]] = {}  # those of the second before
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_what_is_not_ours(self._path)
         self._lock = _lock(self._path)
         self._born = seconds()
         self._read()
@@ -231,6 +234,17 @@ class Journal:
     def __repr__(self) -> str:
         left = sum(map(len, self._left.values()))
         return f"<Journal {self._path}: {len(self._open)} open, {left} left open by an earlier life>"
+
+
+def _refuse_what_is_not_ours(path: Path) -> None:
+    """A file that is something else would be lost: FileExistsError. One line that is ours, whole or torn, is enough."""
+    if not path.exists() or path.is_dir():  # making a file in the place of a folder fails by itself
+        return
+    if not path.is_file():
+        raise FileExistsError(f"{path} is no file")
+    content = path.read_bytes().rstrip(b"\0")
+    if content and not _OURS.search(content):
+        raise FileExistsError(f"{path} is something else than a journal; it would be overwritten")
 
 
 def _lock(path: Path) -> int:

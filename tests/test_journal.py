@@ -296,6 +296,24 @@ class Files(Case):
         self.kill(journal)
         self.path.unlink()
 
+    def test_something_else(self) -> None:
+        """A file that is no journal is not overwritten, and what is no file is not read."""
+        self.path.parent.mkdir()
+        for content in (b"vm\n", b"Dear all\n", b"broker: x\nSTORE: y\n", b"\x89PNG\r\n"):
+            self.path.write_bytes(content)
+            self.assertRaises(FileExistsError, self.life)
+            self.assertEqual(self.path.read_bytes(), content)
+        self.path.unlink()
+        self.path.symlink_to("/dev/full")  # reading it has no end
+        self.assertRaises(FileExistsError, self.life)
+
+    def test_empty(self) -> None:
+        """A file in which nothing stands yet may be a journal."""
+        self.path.parent.mkdir()
+        for content in (b"", bytes(5000), b"D 1-1 " + A.hex().encode()[:7], b"S"):
+            self.path.write_bytes(content)
+            self.kill(self.life())
+
     def test_damaged_verdict(self) -> None:
         """A verdict that is none is no failure of the mail."""
         journal = self.life()
