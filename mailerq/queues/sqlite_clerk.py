@@ -19,7 +19,7 @@ POLL = 0.2  # how often another process' writing is looked for, seconds
 LINGER = 0.005  # under load, commits are at least this far apart
 TRICKLE = 0.02  # how often single free places are filled
 BATCH = 1000  # messages claimed at once
-MOST_BYTES = 256 << 20  # bytes of bodies in hand, above which nothing is taken
+MOST_BYTES = 64 << 20  # bytes of bodies in hand, above which nothing more is taken
 LONGEST_REST = 10.0  # between tries while nothing can be written
 UNFIT = (
     sqlite3.DataError,
