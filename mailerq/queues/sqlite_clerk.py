@@ -291,8 +291,8 @@ class Clerk:
         """How many the consumer may be given now, where there may be more; ``freed``: settled, but held still."""
         if not (self._more and self._engine and self._consumed) or self.paused or self._stopping:
             return 0
-        if self._bytes >= MOST_BYTES and not freed:
-            return 0
+        if self._bytes >= MOST_BYTES:
+            return freed
         return max(self._consumed[1] - len(self._held) + freed, 0)
 
     def _is_early(self, room: int) -> bool:
