@@ -7,11 +7,10 @@ down (``result.py``) and *settled* at the broker. At the end stand the two ways 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from hashlib import sha256
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 import msgspec
 from msgspec import UNSET
@@ -20,16 +19,17 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailerq import verdict as fate
-from mailerq.attempt import Attempt, Outcome, Peer, State, Type, utc
+from mailerq.attempt import Outcome, Peer, State, Type, utc
+from mailerq.doubles import ADRIFT, Doubles
 from mailerq.events import Events
 from mailerq.interfaces import IBroker, ITaken, ITaker, Publication
 from mailerq.job import Invalid, read
 from mailerq.job import Smarthost as JobSmarthost
 from mailerq.journal import Journal, Remembered
 from mailerq.lane import LaneKey, Link
-from mailerq.lately import Lately
 from mailerq.local import LocalAddresses
 from mailerq.mail import Mail
+from mailerq.record import record
 from mailerq.resolver import Resolver
 from mailerq.result import publications, refused
 from mailerq.retry import deadline
@@ -38,10 +38,6 @@ from mailerq.scheduler import Scheduler
 from mailerq.settings import Settings
 
 POISON = 3  # so often a job may break our own code before it is put aside
-ADRIFT = 3600.0  # seconds for which a mail whose broker was lost is waited for
-ACKNOWLEDGED = 5.0  # seconds after which an acknowledgement is on the broker's disk
-COPIES = 60.0  # seconds within which both copies of a job come that went back to the outbox twice
-MOST = 20_000  # so many are known of the last seconds
 
 _IN_CLEAR = {"optional": "none"}
 _log = Logger()
@@ -87,12 +83,7 @@ class Deliveries:
         self._journal = journal
         self._events = events
         self._local = local
-        self._adrift: dict[bytes, list[Mail]] = {}  # in hand, but the broker was lost: they come again
-        self._equal: dict[bytes, int] = {}  # how many of that body are in hand
-        self._lately = Lately(ACKNOWLEDGED, MOST)  # settled, and the acknowledgement may yet be lost
-        self._unacked = Lately(ADRIFT, MOST)  # those for which it may have been, when the broker was lost
-        self._let_go: dict[bytes, int] = {}  # how many equal to those only waited then, and come again
-        self._copies = Lately(COPIES, MOST)  # jobs of our own that came back: a second copy of one is dropped
+        self._doubles = Doubles(broker.transactional)
         self._broke: dict[bytes, int] = {}
         self._stopping = False
         self.on_loss: Callable[[], None] = lambda: None
@@ -113,19 +104,15 @@ class Deliveries:
         """Whether it is one that we had in hand before, in this life or the one before, and is taken care of."""
         if not taken.redelivered:
             return False
-        if found := self._adrift.get(digest):
-            mail = found.pop()
-            if not found:
-                del self._adrift[digest]
+        mail = self._doubles.claim(digest)
+        if mail is not None:
             mail.taken = taken
             if mail.verdict is not None:
                 self._settle(mail, mail.verdict)
             return True
-        if waited := self._let_go.pop(digest, 0):
-            if waited > 1:
-                self._let_go[digest] = waited - 1
+        if self._doubles.only_waited(digest):
             return False
-        if self._unacked.take(digest):
+        if self._doubles.was_settled(digest):
             self._over(taken, digest)
             return True
         remembered = self._journal.recall(digest)
@@ -134,9 +121,7 @@ class Deliveries:
     def _over(self, taken: ITaken, digest: bytes) -> None:
         """All that comes of it has been published; only the acknowledgement was lost, and may be so again."""
         self._events.doubled(digest.hex(), "this was settled, but its acknowledgement was lost")
-        now = self._clock.seconds()
-        self._lately.note(digest, now)
-        self._copies.note(digest, now)
+        self._doubles.over(digest, self._clock.seconds())
         taken.settle([])
 
     def _resume(self, taken: ITaken, digest: bytes, remembered: Remembered) -> bool:
@@ -165,13 +150,8 @@ class Deliveries:
     def _take(self, mail: Mail) -> None:
         """It is in our hands."""
         self.in_hand.add(mail)
-        if not self._broker.transactional:
-            digest = mail.digest
-            self._equal[digest] = self._equal.get(digest, 0) + 1
-            if digest in self._lately:
-                self._journal.equal(digest)
-            if mail.job.seen_id:
-                self._copies.note(digest, mail.since)
+        if self._doubles.taken(mail):
+            self._journal.equal(mail.digest)
 
     # -- read --------------------------------------------------------------------------------------------------------
 
@@ -182,7 +162,7 @@ class Deliveries:
             self._events.invalid(job.why, len(taken.body), names.invalid is not None, taken.body)
             taken.settle(refused(taken.body, taken.encoding, job, names))
             return
-        if job.seen_id and digest in self._copies:
+        if job.seen_id and self._doubles.is_copy(digest):
             self._events.doubled(job.seen_id, "it went back to the outbox twice")
             taken.settle([])
             return
@@ -324,7 +304,7 @@ class Deliveries:
         now = self._scheduler.now()
         if peer is not None and peer.source is None and peer.target is not None:  # no connection came about
             peer = msgspec.structs.replace(peer, source=self._local.towards(peer.target))
-        attempt = _attempt(mail, outcome, peer, link, now)
+        attempt = record(mail, outcome, peer, link, now)
         mail.job.append(attempt)
         self._events.attempt(mail, attempt)
 
@@ -355,18 +335,10 @@ class Deliveries:
             if self._broker.transactional:
                 self._journal.settled(mail.identity)
             else:
-                self._journal.acknowledged(mail.identity, self._note_lately(mail.digest))
-        elif mail.taken is taken and not any(mail is other for other in self._adrift.get(mail.digest, ())):
-            self._drift(mail)
-
-    def _note_lately(self, digest: bytes) -> int:
-        """It comes again if its acknowledgement is lost. Says how many equal ones are in hand: those come again, too,
-        and are not to be taken for it."""
-        self._lately.note(digest, self._clock.seconds())
-        left = self._equal.pop(digest, 1) - 1
-        if left:
-            self._equal[digest] = left
-        return left
+                equal = self._doubles.settled(mail.digest, self._clock.seconds())
+                self._journal.acknowledged(mail.identity, equal)
+        elif mail.taken is taken and self._doubles.drift(mail):
+            self._await_again(mail)
 
     # -- parked ------------------------------------------------------------------------------------------------------
 
@@ -388,28 +360,11 @@ class Deliveries:
         self._scheduler.let_go()
         waited = {mail for mail in self.in_hand if mail.link is None and mail.verdict is None}
         self.in_hand -= waited
-        self._expect_again(waited)
         self.on_loss()
-        known = {id(mail) for mails in self._adrift.values() for mail in mails}
-        for mail in self.in_hand:
-            if id(mail) not in known:
-                self._drift(mail)
+        for mail in self._doubles.lost(waited, self.in_hand, self._clock.seconds()):
+            self._await_again(mail)
 
-    def _expect_again(self, waited: set[Mail]) -> None:
-        """Those that waited come again, and perhaps some that were settled lately."""
-        now = self._clock.seconds()
-        self._lately.forget_old(now)
-        for digest, times in self._lately:
-            self._unacked.note(digest, now, times)
-        for mail in waited:
-            self._copies.take(mail.digest)
-            if mail.digest in self._unacked:
-                self._let_go[mail.digest] = self._let_go.get(mail.digest, 0) + 1
-        self._lately = Lately(ACKNOWLEDGED, MOST)
-        self._equal = dict(Counter(mail.digest for mail in self.in_hand))
-
-    def _drift(self, mail: Mail) -> None:
-        self._adrift.setdefault(mail.digest, []).append(mail)
+    def _await_again(self, mail: Mail) -> None:
         if not self._stopping:
             self._scheduler.agenda.at(self._clock.seconds() + ADRIFT, self._give_up, mail, mail.taken)
 
@@ -418,12 +373,10 @@ class Deliveries:
         if mail.taken is not taken:
             return
         if mail.verdict is None:
-            self._scheduler.agenda.at(self._clock.seconds() + ADRIFT, self._give_up, mail, taken)
+            self._await_again(mail)
             return
         self.in_hand.discard(mail)
-        mails = [other for other in self._adrift.pop(mail.digest, ()) if other is not mail]
-        if mails:
-            self._adrift[mail.digest] = mails
+        self._doubles.give_up(mail)
 
     # -- a bug of ours -----------------------------------------------------------------------------------------------
 
@@ -432,7 +385,7 @@ class Deliveries:
         times = self._broke[digest] = self._broke.get(digest, 0) + 1
         _log.failure("a job could not be worked on (time {times}): {body!r}", times=times, body=taken.body[:2000])
         self.in_hand -= {mail for mail in self.in_hand if mail.taken is taken}
-        self._copies.take(digest)
+        self._doubles.given_back(digest)
         if taken.stale:
             return
         if times < POISON:
@@ -451,7 +404,7 @@ class Deliveries:
             self._settle(mail, fate.Parked(self._clock.seconds(), mail.seen))
             return
         self.in_hand.discard(mail)
-        self._copies.take(mail.digest)
+        self._doubles.given_back(mail.digest)
         if not mail.taken.stale:
             mail.taken.give_back()
 
@@ -472,56 +425,5 @@ class Deliveries:
         self._settings = settings
 
     def __repr__(self) -> str:
-        adrift = sum(map(len, self._adrift.values()))
+        adrift = len(self._doubles)
         return f"<Deliveries: {len(self.in_hand)} in hand, {adrift} of them wait for the broker to give them again>"
-
-
-def _attempt(mail: Mail, outcome: Outcome, peer: Peer | None, link: Link | None, now: float) -> Attempt:
-    """The record of what came of a try."""
-    peer = Peer() if peer is None or outcome.type is Type.BIND else peer
-    text = outcome.description
-    waited = None
-    if mail.given is not None and mail.blocked_by and mail.given - mail.routed > 0.001:
-        waited = {"seconds": round(mail.given - mail.routed, 3), "limit": mail.blocked_by}
-    return Attempt(
-        mail.job.entry_number(),
-        outcome.type,
-        utc(now),
-        source=peer.source,
-        target=peer.target,
-        code=outcome.code,
-        status=outcome.status,
-        description=text if text or outcome.type is not Type.SUCCESS else None,
-        state=None if outcome.type is Type.BIND else outcome.state,
-        reasons=[text] if outcome.type is Type.RESPONSIVE else None,
-        in_doubt=outcome.in_doubt,
-        mx=peer.mx,
-        cipher=peer.cipher,
-        certificate=peer.certificate,
-        duration=round(now - mail.since, 6),
-        timing=_timing(mail, link, now),
-        waited=waited,
-    )
-
-
-def _timing(mail: Mail, link: Link | None, now: float) -> dict[str, float] | None:
-    """Where the time went, in seconds: ``dns``, ``queue``, and on its connection ``connect``, ``tls``, ``smtp``."""
-    if link is None:
-        return None
-    timing = {"dns": round(mail.routed - mail.since, 6)}
-    given = mail.given
-    if given is None:  # the connection that was opened for it did not come about
-        timing["queue"] = round(max(0.0, link.opened - mail.routed), 6)
-        timing["connect"] = round(now - max(link.opened, mail.routed), 6)
-        return timing
-    begun = given
-    if link.opened >= mail.routed and link.ready is not None:
-        begun = link.opened
-        client: Any = link.client
-        connected = client.connected_at or link.ready
-        timing["connect"] = round(connected - link.opened, 6)
-        if client.tls_seconds:
-            timing["tls"] = round(client.tls_seconds, 6)
-    timing["queue"] = round(begun - mail.routed, 6)
-    timing["smtp"] = round(now - given, 6)
-    return timing
