@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -24,7 +25,7 @@ from mailerq.mail import Mail
 from mailerq.moves import Close, Expire, Give, Move, Open, Park, Stuck, WakeAt
 from mailerq.route import Host, Route, order
 from mailerq.settings import Settings
-from mailerq.site import Site, same_family
+from mailerq.site import MESSAGES_A_CONNECTION, Site, same_family
 
 _log = Logger()
 
@@ -83,7 +84,8 @@ class Scheduler:
         self._dirty: dict[Site, None] = {}
         self._running = False
         self._open = 0
-        self._no_room: dict[Site, None] = {}
+        self._no_room: dict[Site, None] = {}  # those that wait for smtp.max-connections, in their order
+        self._idle: dict[Link, None] = {}  # the one that became idle first, first
         self._floor = 0.0
         self._drained: Deferred[None] | None = None
 
@@ -178,22 +180,39 @@ class Scheduler:
         now = self.now()
         if self._drained is not None:
             return
+        if self._no_room:  # they are first, or those that always have mail would take the room again
+            dirty = {**dict.fromkeys(islice(self._no_room, max(0, self.room()))), **dirty}
         for site in dirty:
             try:
                 self._look_at(site, now)
             except Exception:  # a bug of ours, which must not cost the other sites their turn
                 _log.failure("a site could not be looked at: {site!r}", site=site)
+        if self._no_room and self.room() > 0:  # who was told of it did not need it any more
+            self._touch(next(iter(self._no_room)))
 
     def _look_at(self, site: Site, now: float) -> None:
+        before = self._open
         for move in site.next_moves(now, self):
             self._make(site, move, now)
+        if self._open > before or not site.waits_for_room:
+            self._no_room.pop(site, None)
         if site.waits_for_room:
-            self._no_room[site] = None
+            self._no_room[site] = None  # behind the others, if it has had some
+            self._make_room()
         if not site.links and not site.waiting():
             self._forget_later(site, now)
 
+    def _make_room(self) -> None:
+        """Close what is only kept in case of more mail, the oldest first: somebody needs its place."""
+        link = next(iter(self._idle), None)
+        if link is not None:
+            del self._idle[link]
+            link.lane.idle.remove(link)
+            link.client.quit()
+
     def _make(self, site: Site, move: Move, now: float) -> None:
         if isinstance(move, Give):
+            self._idle.pop(move.link, None)
             self._give(move.link, move.mail, now)
         elif isinstance(move, Open):
             self._begin(site, move, now)
@@ -205,6 +224,7 @@ class Scheduler:
             move.mail.lane = None
             self.way.parked(move.mail, move.until, move.why)
         elif isinstance(move, Close):
+            self._idle.pop(move.link, None)
             move.link.client.quit()
         elif isinstance(move, Expire):
             move.mail.lane = None
@@ -248,16 +268,25 @@ class Scheduler:
 
     def _rest(self, link: Link, now: float) -> None:
         site = link.lane.site
-        if self._drained is not None or link.sent >= site.budget(link.source).number("connection_max_messages"):
+        most = site.budget(link.source).number("connection_max_messages")
+        if self._drained is not None or link.sent >= most or self._is_in_the_way(link):
             link.client.quit()
             return
         link.idle_since = now
         link.lane.idle.append(link)
+        self._idle[link] = None
         self._touch(site)
 
+    def _is_in_the_way(self, link: Link) -> bool:
+        """Whether others wait for the room that a connection takes, which has nothing to do."""
+        site = link.lane.site
+        return len(self._no_room) > (site in self._no_room and len(site.lanes) == 1)
+
     def _take_next(self, link: Link, now: float) -> Mail | None:
-        """The next mail for a connection, ready to be talked about."""
-        if self._drained is not None:
+        """The next mail for a connection, ready to be talked about. Where others wait for room, its turn is short."""
+        if self._drained is not None or (
+            self._no_room and link.sent >= MESSAGES_A_CONNECTION and self._is_in_the_way(link)
+        ):
             return None
         expired: list[Mail] = []
         mail = link.lane.site.next_mail(link, now, expired)
@@ -353,6 +382,7 @@ class Scheduler:
         lane = link.lane
         if link in lane.idle:
             lane.idle.remove(link)
+            self._idle.pop(link, None)
         self._unlink(link)
         if outcome is not None and lane.waiting and not self.way.idle(lane.waiting[0], outcome, link):
             lane.waiting.popleft().lane = None
@@ -393,10 +423,6 @@ class Scheduler:
         site.links.discard(link)
         self._open -= 1
         self._touch(site)
-        if self._no_room:
-            first = next(iter(self._no_room))
-            del self._no_room[first]
-            self._touch(first)
         if self._drained is not None:
             self._look_if_drained()
 
@@ -417,6 +443,7 @@ class Scheduler:
                 mail.lane = None
                 self.way.given_back(mail)
             idle, lane.idle[:] = list(lane.idle), []
+            self._idle.clear()
             for link in idle:
                 link.client.quit()
         for link in list(site.links):
