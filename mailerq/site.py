@@ -23,6 +23,7 @@ from mailerq.throttle import Pace
 PATIENCE = 0.1  # seconds the first in a lane waits before one more connection is opened for its sake
 MESSAGES_A_CONNECTION = 10  # so many mails wait for each connection before one more is opened at once
 GRACE = 2.0  # seconds for which more than ``max-queue`` may wait: a fast site is through with them by then
+STALE = 5.0  # seconds for which a speed is believed
 LONGEST_PARKING = 600.0  # seconds; nobody knows more than ten minutes ahead how fast a site will be
 ASKING_AGAIN = 0.01  # seconds between those that were promised no turn, and come back to ask for one
 
@@ -129,6 +130,7 @@ class Site:
     def sent_one(self, now: float) -> None:
         """A mail's talk is over, well or badly: the site's speed is measured."""
         self._sent += 1
+        self._speed_since = self._speed_since or now
         passed = now - self._speed_since
         if passed >= 1.0:
             self._speed = self._sent / passed
@@ -138,7 +140,7 @@ class Site:
     def speed_at(self, now: float) -> float:
         """Mails a second, lately; 0 where nothing was sent for a while."""
         passed = now - self._speed_since
-        return self._speed if passed < 5.0 else self._sent / passed
+        return self._speed if self._speed and passed < STALE else self._sent / max(passed, 1.0)
 
     def next_mail(self, link: Link, now: float, expired: list[Mail]) -> Mail | None:
         """The mail that a connection may carry now, its use of the limits booked; None: it has to wait, or is done.
@@ -382,6 +384,8 @@ class Site:
         """Whether what is too much now may stay: the site is fast, or has not had the time to show that it is not."""
         if self._over_since is None:
             self._over_since = around.now
+            if around.now - self._speed_since > STALE:  # it had little to do, which says nothing of how fast it is
+                self._speed_since, self._sent, self._speed = around.now, 0, 0.0
         if around.now - self._over_since < GRACE:
             around.wakes.append(self._over_since + GRACE)
             return True

@@ -401,6 +401,30 @@ class Waiting(SynchronousTestCase):
         self.assertGreaterEqual(times[0], NOW + 5)
         self.assertLess(abs((times[-1] - times[10]) / (len(times) - 11) - 1), 0.05)
 
+    def test_as_fast_as_it_is(self) -> None:
+        """What is more than ``max-queue`` comes back as fast as the site is, however long it had nothing to do before."""
+        for idle in (False, True):
+            place = Place(max_connections=1, max_queue=10, connection_max_idle=1e9)
+            place.add(1)
+            place.look()
+            (link,) = place.links()
+            place.ready(link)
+            if idle:
+                place.finish(link)
+                place.add(1)
+                place.look(0.5)
+                place.finish(link)
+                place.now += 3600
+            place.add(100)
+            place.look()
+            for _ in range(2):  # one a second, all the while
+                place.now += 1
+                place.finish(link)
+            parked = sorted(move.until - place.now for move in place.look(0.1) if isinstance(move, Park))
+            self.assertGreater(len(parked), 80)
+            self.assertLess(parked[0], 15)
+            self.assertLess(parked[-1], 220)
+
     def test_not_for_hours(self) -> None:
         """However many wait for a slow pace, none is parked for longer than minutes, as the pace may be changed; and
         nobody's turn is left unused."""
