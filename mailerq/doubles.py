@@ -28,7 +28,6 @@ class Doubles:
         self._equal: dict[bytes, int] = {}  # how many of that body are in hand
         self._lately = Lately(ACKNOWLEDGED, MOST)  # settled, and the acknowledgement may yet be lost
         self._unacked = Lately(ADRIFT, MOST)  # those for which it may have been, when the broker was lost
-        self._let_go: dict[bytes, int] = {}  # how many equal to those only waited then, and come again
         self._copies = Lately(COPIES, MOST)  # jobs of our own that came back: a second copy of one is dropped
 
     def __len__(self) -> int:
@@ -47,15 +46,9 @@ class Doubles:
             del self._adrift[digest]
         return mail
 
-    def only_waited(self, digest: bytes) -> bool:
-        """Whether it is one that only waited when the broker was lost, and is to be begun anew."""
-        waited = self._let_go.pop(digest, 0)
-        if waited > 1:
-            self._let_go[digest] = waited - 1
-        return waited > 0
-
     def was_settled(self, digest: bytes) -> bool:
-        """Whether it is one that was settled, and whose acknowledgement was lost."""
+        """Whether it is one that was settled, and whose acknowledgement was lost. Never said of a body of which there
+        were several: nobody knows which of them this is, and rather one is sent again than lost."""
         return self._unacked.take(digest)
 
     def is_copy(self, digest: bytes) -> bool:
@@ -74,8 +67,7 @@ class Doubles:
         return mail.digest in self._lately
 
     def settled(self, digest: bytes, now: float) -> int:
-        """It comes again if its acknowledgement is lost. Returns how many equal ones are in hand: those come again,
-        too, and are not to be taken for it."""
+        """It comes again if its acknowledgement is lost. Returns how many equal ones are in hand."""
         self._lately.note(digest, now)
         left = self._equal.pop(digest, 1) - 1
         if left:
@@ -97,12 +89,14 @@ class Doubles:
         """Those that only ``waited`` come again, so do those that stay ``in_hand``, and perhaps some that were settled
         lately. Returns the mails that are adrift since now."""
         self._lately.forget_old(now)
+        settled: Counter[bytes] = Counter()
         for digest, times in self._lately:
-            self._unacked.note(digest, now, times)
+            settled[digest] += times
+        for digest, times in settled.items():
+            if times == 1 and digest not in self._equal:
+                self._unacked.note(digest, now)
         for mail in waited:
             self._copies.take(mail.digest)
-            if mail.digest in self._unacked:
-                self._let_go[mail.digest] = self._let_go.get(mail.digest, 0) + 1
         self._lately = Lately(ACKNOWLEDGED, MOST)
         self._equal = dict(Counter(mail.digest for mail in in_hand))
         return [mail for mail in in_hand if self.drift(mail)]

@@ -58,7 +58,6 @@ class Journal:
         self._seconds = seconds
         self._open: dict[str, list[bytes]] = {}  # by identity: the lines of what is not settled, of this life
         self._left: dict[bytes, list[Remembered]] = {}  # by digest: what an earlier life left open; settled ones last
-        self._fresh: dict[bytes, int] = {}  # how many with the body of a settled one were in hand, and nothing done yet
         self._count = 0
         self._life = random_hex()
         self._at = 0
@@ -117,15 +116,17 @@ class Journal:
             self._write("".join([f"S {identity}\n" for identity in aged if identity]).encode())
 
     def recall(self, digest: bytes) -> Remembered | None:
-        """What an earlier life left open of a job with this body, once for each such job."""
+        """What an earlier life left open of a job with this body, once for each such job.
+
+        One that was settled, and of which only the acknowledgement may be lost, is recalled only where no equal job was
+        seen beside it: of equal jobs nobody knows how many the broker had given us that we never read, and rather one
+        is sent again than lost.
+        """
         if not self._left:
             return None
         self._forget_old()
         found = self._left.get(digest)
         if not found:
-            return None
-        if found[0].settled and self._fresh.get(digest, 0) > 0:
-            self._fresh[digest] -= 1
             return None
         remembered = found.pop(0)
         if not found:
@@ -148,7 +149,6 @@ class Journal:
     def _forget_old(self) -> None:
         if self._seconds() - self._born > KEEP:
             self._left.clear()
-            self._fresh.clear()
 
     def _note(self, identity: str, line: bytes) -> None:
         lines = self._open.get(identity)
@@ -175,19 +175,18 @@ class Journal:
         except FileNotFoundError:
             return
         found: dict[str, Remembered] = {}
-        in_hand: dict[bytes, int] = {}  # of bodies of which one was settled
+        equal: set[bytes] = set()  # bodies of which there were several
         for line in lines:
             words = line.decode("utf-8", "replace").split(" ", 5)
             try:
-                _read_line(words, line, found, in_hand)
+                _read_line(words, line, found, equal)
             except (ValueError, LookupError, msgspec.MsgspecError):
                 continue  # a damaged line is of no effect either
         for remembered in sorted(found.values(), key=lambda remembered: remembered.settled):
             self._left.setdefault(remembered.digest, []).append(remembered)
-        for digest, left in self._left.items():
-            begun = sum(not remembered.settled for remembered in left)
-            if begun < len(left) and in_hand.get(digest, 0) > begun:
-                self._fresh[digest] = in_hand[digest] - begun
+        for digest, left in list(self._left.items()):
+            if len(left) > 1 or digest in equal:
+                self._left[digest] = [remembered for remembered in left if not remembered.settled]
 
     def _rotate(self) -> None:
         """Throw out what is settled. Where there is no room on the disk for that, nothing more is noted until there is,
@@ -208,9 +207,8 @@ class Journal:
         """A new file that holds only what is open, in the place of the old one."""
         self._forget_old()
         lines = [line for kept in self._open.values() for line in kept]
-        for digest, left in self._left.items():
-            in_hand = self._fresh.get(digest, 0) + sum(not remembered.settled for remembered in left)
-            lines += [line for remembered in left for line in _lines_of(remembered, in_hand)]
+        for left in self._left.values():
+            lines += [line for remembered in left for line in _lines_of(remembered)]
         beside = self._path.with_name(self._path.name + ".new")
         content = b"".join(lines)
         size = len(content) + ROOM
@@ -259,16 +257,16 @@ def _lock(path: Path) -> int:
     return lock
 
 
-def _read_line(words: list[str], line: bytes, found: dict[str, Remembered], in_hand: dict[bytes, int]) -> None:
+def _read_line(words: list[str], line: bytes, found: dict[str, Remembered], equal: set[bytes]) -> None:
     kind, identity = words[0], words[1]
     if kind == "S":
         found.pop(identity, None)
     elif kind == "C":
         found[identity].settled = True
-        in_hand[found[identity].digest] = int(words[2])
+        if words[2] != "0":
+            equal.add(found[identity].digest)
     elif kind == "T":
-        digest = bytes.fromhex(identity)
-        in_hand[digest] = in_hand.get(digest, 0) + 1
+        equal.add(bytes.fromhex(identity))
     elif kind == "D":
         source, target, mx = (None if word == "-" else word for word in words[3:6])
         found[identity] = Remembered(identity, bytes.fromhex(words[2]), source, target, mx)
@@ -308,10 +306,10 @@ def _verdict(word: str) -> Verdict:
     raise LookupError(word)
 
 
-def _lines_of(remembered: Remembered, in_hand: int) -> list[bytes]:
+def _lines_of(remembered: Remembered) -> list[bytes]:
     identity, digest = remembered.identity, remembered.digest
     if remembered.verdict is not None:
         decided = _decided_line(identity, digest, remembered.verdict, remembered.seen, remembered.entries)
-        return [decided, f"C {identity} {in_hand}\n".encode()] if remembered.settled else [decided]
+        return [decided, f"C {identity} 0\n".encode()] if remembered.settled else [decided]
     ends = f"{remembered.source or '-'} {remembered.target or '-'} {remembered.mx or '-'}"
     return [f"D {identity} {digest.hex()} {ends}\n".encode()]

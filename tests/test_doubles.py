@@ -114,12 +114,18 @@ class DoubleTests(SynchronousTestCase):
         return self.judge(seed, names, engine, mx)
 
     def judge(self, seed: int, names: list[str], engine: MemoryEngine, mx: Mx) -> Counter[str]:
-        """As many results of each job as there were such jobs; no mail came more often than its results say."""
+        """One result of each job, and of equal jobs at least as many as there were; no mail came more often than its
+        results say."""
         copies: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for message in engine.broker.queues.take("results", 10_000):
             copies[message.publication.message_id].append(json.loads(message.publication.body))
         found = Counter(results[0]["name"] for results in copies.values())
-        wrong = {name: (found[name], count) for name, count in Counter(names).items() if found[name] != count}
+        jobs = Counter(names)
+        wrong = {
+            name: (found[name], count)
+            for name, count in jobs.items()
+            if found[name] < count or (count == 1 and found[name] > 1)
+        }
         details = [(key, results) for key, results in copies.items() if results[0]["name"] in wrong]
         self.assertEqual(wrong, {}, f"seed {seed}: {details}")
         allowed: Counter[str] = Counter()

@@ -257,7 +257,8 @@ class CrashTests:
         await self.flow(play)
 
     async def test_equal_jobs(self: Any) -> None:
-        """kill -9 with many equal jobs in hand: as many results as there were jobs."""
+        """kill -9 with many equal jobs in hand: as many results as there were jobs. Over RabbitMQ rather some more, for
+        those whose acknowledgement was lost, than one too few."""
 
         async def play(flow: Flow) -> None:
             await flow.publish(1000, equal=True)
@@ -275,7 +276,10 @@ class CrashTests:
             await sleep(1.0)
             await flow.collect()
             found = flow.results[0]
-            self.assertEqual(len(found if self.broker == "sqlite" else {identity for identity, _ in found}), 1000)
+            if self.broker == "sqlite":
+                self.assertEqual(len(found), 1000)
+            else:
+                self.assertGreaterEqual(len({identity for identity, _ in found}), 1000)
 
         await self.flow(play)
 
