@@ -127,7 +127,7 @@ class Lives(Case):
         self.assertTrue(self.reborn().recall(A).settled)
 
     def test_equal_to_an_acknowledged_one(self) -> None:
-        """Of equal jobs those that were begun are recalled, those that were settled are not: rather one is sent again."""
+        """Of equal jobs those that were begun are recalled, those that were settled are not."""
         journal = self.life()
         for number in range(4):
             journal.decided(f"1-{number}", A, DELIVERED, 0.0, [])

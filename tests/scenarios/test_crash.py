@@ -271,17 +271,23 @@ class CrashTests:
             flow.sink.delay = 0.0
             await flow.live()
             end = time.monotonic() + 40
-            while time.monotonic() < end and await flow.engine.lying("outbox"):
-                await sleep(0.3)
+            while time.monotonic() < end and self.count(flow.results[0]) < 1000:
+                await sleep(0.3)  # those in doubt are tried again later, and wait in the engine's hand
+                await flow.collect()
             await sleep(1.0)
             await flow.collect()
-            found = flow.results[0]
             if self.broker == "sqlite":
-                self.assertEqual(len(found), 1000)
+                self.assertEqual(self.count(flow.results[0]), 1000)
             else:
-                self.assertGreaterEqual(len({identity for identity, _ in found}), 1000)
+                self.assertGreaterEqual(self.count(flow.results[0]), 1000)
 
         await self.flow(play)
+
+    def count(self, results: list[tuple[str | None, bytes]]) -> int:
+        """How many results there are; copies of one, which have the same message-id, count once."""
+        if self.broker == "sqlite":  # it keeps no message-id, and has no copies
+            return len(results)
+        return len({identity for identity, _ in results})
 
     async def test_stopped(self: Any) -> None:
         """SIGTERM in full flow: it ends well, nothing is lost, nothing comes twice."""
