@@ -22,7 +22,9 @@ from twisted.python import usage
 from mailerq import __version__
 from mailerq.cli import find_config
 from mailerq.delivery import Deliveries
+from mailerq.dns_query import AT_ONCE
 from mailerq.events import Events
+from mailerq.files import allow
 from mailerq.interfaces import BrokerRefused
 from mailerq.journal import Journal, JournalInUse
 from mailerq.lane import Link
@@ -36,6 +38,7 @@ from mailerq.smtp.factory import ConnectOptions, HostFactory, Timeouts
 
 _log = Logger()
 
+OWN_FILES = 100  # the broker, the journal, logs, the manhole, what Python reads
 FIXED_AT_START = ("broker", "queues", "store", "journal", "manhole", "log", "workers")
 
 
@@ -144,6 +147,7 @@ class Engine(MultiService):
         )
         self.deliveries.on_loss = self._await_broker
         _say_what_is_on(self.settings, self.path)
+        _allow_files(self.settings)
         self.broker.consume(self.settings.queues.outbox, self.deliveries, self.settings.queues.window)
         IService(self.broker).startService()
         self._await_broker()
@@ -215,6 +219,7 @@ class Engine(MultiService):
         fixed = [key for key in FIXED_AT_START if getattr(settings, key) != getattr(self.settings, key)]
         kept = {key: getattr(self.settings, key) for key in FIXED_AT_START}
         self.settings = attrs.evolve(settings, **kept)
+        _allow_files(self.settings)
         self.scheduler.reload(self.settings)
         if self.deliveries is not None:
             self.deliveries.reload(self.settings)
@@ -252,6 +257,20 @@ def _say_what_is_on(settings: Settings, path: str | None) -> None:
     )
     if settings.queues.invalid is None:
         _log.warn("queues.invalid is off: what is no job is logged and dropped")
+
+
+def _allow_files(settings: Settings) -> None:
+    """A connection for which no file is left would look as if the remote host could not be reached."""
+    wanted = settings.smtp.max_connections + AT_ONCE + OWN_FILES
+    allowed = allow(wanted)
+    if allowed < wanted:
+        _log.warn(
+            "the system lets us open {allowed} files, and smtp.max-connections {most} may need {wanted}: raise "
+            "the limit (LimitNOFILE, ulimit -n), or connections will fail",
+            allowed=allowed,
+            most=settings.smtp.max_connections,
+            wanted=wanted,
+        )
 
 
 async def _maybe(result: Any) -> None:
