@@ -191,7 +191,9 @@ class Files(SqliteHooks, TestCase):
 
     async def test_second_engine_that_consumes_late(self) -> None:
         """Where ``consume`` comes after ``ready``, the taker is told."""
-        await self.consuming(await self.started(), 0)
+        first = await self.started()
+        await self.put(first, b"1")
+        await self.consuming(first, 1)  # it has the file: only then is the second one the second
         second = await self.started()
         taker = await self.consuming(second, 0)
         await self.until(lambda: taker.reasons)
