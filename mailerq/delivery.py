@@ -22,7 +22,7 @@ from mailerq import verdict as fate
 from mailerq.attempt import Outcome, Peer, State, Type, utc
 from mailerq.doubles import ADRIFT, Doubles
 from mailerq.events import Events
-from mailerq.interfaces import IBroker, ITaken, ITaker, Publication
+from mailerq.interfaces import IBroker, ITaken, ITaker
 from mailerq.job import Invalid, read
 from mailerq.job import Smarthost as JobSmarthost
 from mailerq.journal import Journal, Remembered
@@ -322,10 +322,8 @@ class Deliveries:
         self._journal.decided(mail.identity, mail.digest, verdict, mail.seen, mail.job.added)
         if mail.taken.stale:  # it comes again, and is settled then
             return
-        mail.taken.settle(self._written(mail, verdict), partial(self._settled, mail, mail.taken))
-
-    def _written(self, mail: Mail, verdict: fate.Verdict) -> list[Publication]:
-        return publications(mail.job, verdict, self._settings.queues, mail.identity, mail.seen)
+        written = publications(mail.job, verdict, self._settings.queues, mail.identity, mail.seen)
+        mail.taken.settle(written, partial(self._settled, mail, mail.taken))
 
     def _settled(self, mail: Mail, taken: ITaken, done: bool) -> None:
         if done:

@@ -154,10 +154,3 @@ class IConnectionOwner(Interface):
     def gone(connection: Any, outcome: Outcome | None) -> None:
         """The connection is closed. ``outcome`` (type ``idle``) if the peer closed it or spoke while it was idle; None
         where we closed it, or where ``finished`` has told all."""
-
-
-class IMessageStore(Interface):
-    """Bodies by key."""
-
-    def fetch(key: str) -> Deferred[bytes | None]:
-        """The body, or None where there is none of that key; fails where the store cannot be asked."""

@@ -57,7 +57,7 @@ class Journal:
         self._path = Path(path)
         self._seconds = seconds
         self._open: dict[str, list[bytes]] = {}  # by identity: the lines of what is not settled, of this life
-        self._left: dict[bytes, list[Remembered]] = {}  # by digest: what an earlier life left open; settled ones last
+        self._left: dict[bytes, list[Remembered]] = {}  # by digest: what an earlier life left open
         self._count = 0
         self._life = random_hex()
         self._at = 0
@@ -137,9 +137,7 @@ class Journal:
         """Throw out what is settled, and let others have it. If the broker is not ``connected``, acknowledgements of
         the last seconds may be lost yet."""
         if not connected:
-            equal = [*self._aged.pop("", ()), *self._settled.pop("", ())]  # last: rather too many are sent than too few
             self._open[""] = [line for kept in (self._aged, self._settled) for lines in kept.values() for line in lines]
-            self._open[""] += equal
         self._rotate()
         self._map.close()
         os.ftruncate(self._file, self._at)
@@ -182,7 +180,7 @@ class Journal:
                 _read_line(words, line, found, equal)
             except (ValueError, LookupError, msgspec.MsgspecError):
                 continue  # a damaged line is of no effect either
-        for remembered in sorted(found.values(), key=lambda remembered: remembered.settled):
+        for remembered in found.values():
             self._left.setdefault(remembered.digest, []).append(remembered)
         for digest, left in list(self._left.items()):
             if len(left) > 1 or digest in equal:

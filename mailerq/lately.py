@@ -22,10 +22,10 @@ class Lately:
         self._new: dict[bytes, int] = {}
         self._old: dict[bytes, int] = {}
 
-    def note(self, digest: bytes, now: float, times: int = 1) -> None:
+    def note(self, digest: bytes, now: float) -> None:
         """Know it from now on."""
         self.forget_old(now)
-        self._new[digest] = self._new.get(digest, 0) + times
+        self._new[digest] = self._new.get(digest, 0) + 1
 
     def forget_old(self, now: float) -> None:
         """Forget what was noted too long ago."""

@@ -27,19 +27,21 @@ class LocalAddresses:
 
     def towards(self, address: str) -> str | None:
         """The local address from which the system would connect to ``address``; None where there is no way to it."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
                 probe.connect((address, 25))  # sends nothing
                 return str(probe.getsockname()[0])
         except (OSError, ValueError):
             return None
 
 
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def _can_bind(address: str) -> bool:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
+        with socket.socket(_family(address), socket.SOCK_STREAM) as probe:
             probe.bind((address, 0))
     except (OSError, ValueError):
         return False

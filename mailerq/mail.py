@@ -26,7 +26,6 @@ class Mail:
         "blocked_by",
         "deadline",
         "digest",
-        "dotted",
         "given",
         "identity",
         "job",
@@ -59,7 +58,6 @@ class Mail:
         self.link: Any = None
         self.blocked_by = ""
         self.verdict: Verdict | None = None
-        self.dotted = False
         self.sure = False
         self._body: bytes | None = None
 

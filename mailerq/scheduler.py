@@ -100,15 +100,11 @@ class Scheduler:
         if site is None:
             site = self.sites[route.key] = Site(route, self._settings.limits, self._settings.pools)
         site.route = route
-        if mail.job.domain not in site.domains:
-            site.know_domain(mail.job.domain)
-        lane = site.lanes.get(key) or site.lane(key)
+        site.know_domain(mail.job.domain)
+        lane = site.lane(key)
         mail.lane = lane
         lane.waiting.append(mail)
-        self._dirty[site] = None
-        if not self._running:
-            self._running = True
-            self.clock.callLater(0, self._run)
+        self._touch(site)
         if mail.deadline < mail.routed + LOOK_AHEAD:
             self.agenda.at(mail.deadline + 0.001, self._touch, site)
 
@@ -213,7 +209,7 @@ class Scheduler:
     def _make(self, site: Site, move: Move, now: float) -> None:
         if isinstance(move, Give):
             self._idle.pop(move.link, None)
-            self._give(move.link, move.mail, now)
+            self._carry_on(move.link, self._with_body(move.link, move.mail, now), now)
         elif isinstance(move, Open):
             self._begin(site, move, now)
         elif isinstance(move, WakeAt):
@@ -250,21 +246,12 @@ class Scheduler:
         link.client = self._connect(self, link, security)
         link.client.link = link
 
-    def _give(self, link: Link, mail: Mail, now: float) -> None:
-        """To a connection that is ready and carries nothing."""
-        found = self._with_body(link, mail, now)
-        if found is None:
-            self._rest(link, now)
-            return
-        link.client.give(found)
-
-    def _next(self, link: Link, now: float) -> None:
-        """The connection is free: its next mail, or rest."""
-        found = self._take_next(link, now)
-        if found is None:
+    def _carry_on(self, link: Link, mail: Mail | None, now: float) -> None:
+        """A connection that is free carries ``mail``, or rests."""
+        if mail is None:
             self._rest(link, now)
         else:
-            link.client.give(found)
+            link.client.give(mail)
 
     def _rest(self, link: Link, now: float) -> None:
         site = link.lane.site
@@ -322,7 +309,7 @@ class Scheduler:
             if self._drained is not None:
                 link.lane.waiting.popleft()
                 self.way.given_back(mail)
-        self._next(link, now)
+        self._carry_on(link, self._take_next(link, now), now)
         self._touch(link.lane.site)
 
     def failed(self, connection: Any, outcome: Outcome) -> None:
@@ -364,7 +351,7 @@ class Scheduler:
         else:
             self._walk_on(link, mail, outcome, now, outcome.code == 421)
         if connection.usable and connection.mail is None:
-            self._next(link, now)
+            self._carry_on(link, self._take_next(link, now), now)
 
     def unsent(self, connection: Any, mail: Mail) -> None:
         """A mail that went along in one write was not tried."""
@@ -443,8 +430,8 @@ class Scheduler:
                 mail.lane = None
                 self.way.given_back(mail)
             idle, lane.idle[:] = list(lane.idle), []
-            self._idle.clear()
             for link in idle:
+                self._idle.pop(link, None)
                 link.client.quit()
         for link in list(site.links):
             if link.ready is None:

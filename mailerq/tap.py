@@ -34,7 +34,7 @@ from mailerq.queues import make_broker
 from mailerq.resolver import Resolver
 from mailerq.scheduler import Connect, Scheduler
 from mailerq.settings import Settings, SettingsError, load, without_password
-from mailerq.smtp.factory import ConnectOptions, HostFactory, Timeouts
+from mailerq.smtp.factory import ConnectOptions, HostFactory
 
 _log = Logger()
 
@@ -90,7 +90,7 @@ def smtp_connector(reactor: Any, settings: Callable[[], Settings]) -> Connect:
             username=key.account[0] if key.account else None,
             password=key.account[1] if key.account else None,
             auth_in_clear=smtp.auth_in_clear,
-            timeouts=Timeouts(**attrs.asdict(smtp.timeouts)),
+            timeouts=smtp.timeouts,
             trust=trust.get(smtp.ca) if smtp.ca else None,
         )
         return HostFactory(reactor, owner, link.host, options).connect()

@@ -12,8 +12,9 @@ from zope.interface.verify import verifyObject
 
 from mailerq.attempt import Outcome, State, Type
 from mailerq.interfaces import IConnectionOwner, IMail
+from mailerq.settings import Timeouts
 from mailerq.smtp.client import has_input
-from mailerq.smtp.factory import ConnectOptions, HostFactory, Timeouts
+from mailerq.smtp.factory import ConnectOptions, HostFactory
 from tests.mx import EXTENSIONS, Mx, Net
 from tests.owner import ADDRESS, Mail, Owner, connect, mails, play
 

@@ -9,7 +9,8 @@ from twisted.internet import error, reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mailerq.smtp.factory import ConnectOptions, HostFactory, Timeouts
+from mailerq.settings import Timeouts
+from mailerq.smtp.factory import ConnectOptions, HostFactory
 from tests.mx import EXTENSIONS, Mx, Net
 from tests.owner import Mail, Owner, connect
 

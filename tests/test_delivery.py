@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -41,20 +40,6 @@ class OnTheWay(SynchronousTestCase):
         if before is not None:
             engine.broker.queues = before.broker.queues
         return engine
-
-    def kill(self, engine: MemoryEngine) -> None:
-        """What ``kill -9`` leaves: the queues, with all that was in hand given back, and the journal as it stands."""
-        engine.deliveries.taken = lambda taken: None  # type: ignore[method-assign]
-        engine.broker.running = False  # type: ignore[assignment]
-        engine.broker.lose("killed")
-        for call in list(engine.net.getDelayedCalls()):
-            call.cancel()
-        for session in self.mx.connections:
-            session.mute = True
-        for link in list(engine.net.links):
-            link.over = True
-        engine.net.links.clear()
-        os.close(engine.journal._lock)  # the end of a process lets go of its locks
 
     def results(self, engine: MemoryEngine | None = None) -> list[dict[str, Any]]:
         found = (engine or self.engine).take_all(["results"])
@@ -98,7 +83,7 @@ class OnTheWay(SynchronousTestCase):
 
     def test_lost_while_it_waits(self) -> None:
         """A mail that only waits is let go with its broker: whoever gets it next sends it, once."""
-        self.kill(self.engine)
+        self.engine.kill()
         limit = {"domain": "*", "messages-per-minute": 20, "connection-max-idle": "10s"}
         engine = self.engine = self.begin(self.engine, limits=[limit])
         engine.publish(job("a"))
@@ -121,7 +106,7 @@ class OnTheWay(SynchronousTestCase):
         self.mx.script["end"] = ["silence"]
         self.engine.publish(job(maxattempts=1))
         self.net.run()
-        self.kill(self.engine)
+        self.engine.kill()
         engine = self.begin(self.engine)
         self.net.run(1)
         (result,) = self.results(engine)
@@ -135,7 +120,7 @@ class OnTheWay(SynchronousTestCase):
         self.mx.script["data"] = ["silence"]
         self.engine.publish(job())
         self.net.run()
-        self.kill(self.engine)
+        self.engine.kill()
         engine = self.begin(self.engine)
         self.net.run(1)
         (result,) = self.results(engine)
@@ -148,7 +133,7 @@ class OnTheWay(SynchronousTestCase):
             self.engine.publish(job())
             self.net.run(1)
         self.assertEqual((len(self.mx.mails), self.results()), (1, []))
-        self.kill(self.engine)
+        self.engine.kill()
         engine = self.begin(self.engine)
         self.net.run(1)
         (result,) = self.results(engine)
@@ -161,7 +146,7 @@ class OnTheWay(SynchronousTestCase):
             made: list[Any] = []
             self.engine.publish(job())
             self.net.run(1)
-            self.kill(self.engine)
+            self.engine.kill()
             self.begin(self.engine)
             self.net.run(1)
         self.assertEqual(len(made), 4)
@@ -175,7 +160,7 @@ class OnTheWay(SynchronousTestCase):
             self.engine.publish(job(maxattempts=1))
         self.net.run(0.01)
         dots = sum("DATA" in line for line in self.mx.talk)
-        self.kill(self.engine)
+        self.engine.kill()
         self.mx.talk.clear()
         engine = self.begin(self.engine)
         self.net.run(2)

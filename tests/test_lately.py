@@ -37,7 +37,8 @@ class LatelyTests(SynchronousTestCase):
         """What was noted so often is taken so often, be it new or old."""
         lately = Lately(10.0, 100)
         lately.note(b"a", 100.0)
-        lately.note(b"a", 112.0, 2)
+        lately.note(b"a", 112.0)
+        lately.note(b"a", 112.0)
         lately.note(b"b", 112.0)
         self.assertEqual([lately.take(b"a") for _ in range(4)], [True, True, True, False])
         self.assertEqual([lately.take(b"b"), lately.take(b"b"), len(lately)], [True, False, 0])

@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from mailerq.attempt import Type
+from mailerq.settings import Timeouts
 from mailerq.smtp.client import SmtpClient
-from mailerq.smtp.factory import ConnectOptions, HostFactory, Timeouts
+from mailerq.smtp.factory import ConnectOptions, HostFactory
 from tests.certificates import make
 from tests.mx import Mx
 from tests.owner import Mail, Owner, mails

@@ -12,17 +12,8 @@ from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
 from mailerq.attempt import Outcome, State, Type
+from mailerq.settings import Timeouts
 from mailerq.smtp.client import SmtpClient
-
-
-@attrs.frozen
-class Timeouts:
-    """Seconds: for the TCP connection, for each reply, for the answer to a message, for the TLS handshake."""
-
-    connect: float = 30.0
-    reply: float = 60.0
-    end: float = 600.0
-    tls: float = 30.0
 
 
 @attrs.frozen
@@ -47,7 +38,7 @@ class ConnectOptions:
     username: str | None = None
     password: str | None = attrs.field(default=None, repr=False)
     auth_in_clear: bool = False
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = attrs.Factory(Timeouts)
     trust: Any = attrs.field(default=None, repr=False)
 
 
