@@ -18,8 +18,9 @@ from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mailerq.admin.manhole import manhole_service, remove_stale
+from mailerq.admin.manhole import manhole_service
 from mailerq.admin.prompt import END, PLAIN, Door
+from mailerq.admin.unix_socket import remove_stale
 
 NAMES = {"engine": "the engine", "mails": {"one", "two", "three"}, "numbers": [1, 2]}
 

@@ -6,20 +6,16 @@ runs in the reactor's thread: while it runs, no mail moves.
 
 from __future__ import annotations
 
-import errno
-import os
-import socket
-import stat
 from collections.abc import Mapping
 from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from mailerq.admin.prompt import Door
+from mailerq.admin.unix_socket import listen
 
 _log = Logger()
 
@@ -48,15 +44,8 @@ class Manhole(Service):
         super().startService()  # type: ignore[no-untyped-call]
         factory = Factory.forProtocol(lambda: Door(self._names, self.doors))
         factory.noisy = False
-        try:
-            os.makedirs(os.path.dirname(self._path) or ".", mode=0o700, exist_ok=True)
-            remove_stale(self._path)
-            self._port = self._reactor.listenUNIX(self._path, factory, mode=0o600)
-        except CannotListenError as error:
-            _log.error("no manhole: {path}: {why}", path=self._path, why=str(error.socketError))
-        except OSError as error:
-            _log.error("no manhole: {path}: {why}", path=self._path, why=error.strerror or str(error))
-        else:
+        self._port = listen(self._reactor, self._path, factory, "manhole")
+        if self._port is not None:
             _log.info("manhole: python -m mailerq.admin.manhole {path}", path=self._path)
 
     def stopService(self) -> Deferred[None] | None:
@@ -66,26 +55,6 @@ class Manhole(Service):
             door.loseConnection()
         port, self._port = self._port, None
         return None if port is None else port.stopListening()
-
-
-def remove_stale(path: str) -> None:
-    """Remove the socket at ``path`` if nobody listens to it any more; OSError if somebody does, or it is no socket."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise FileExistsError(errno.EEXIST, "there is a file that is no socket")
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except BlockingIOError:
-            pass  # its backlog is full: it lives
-    raise OSError(errno.EADDRINUSE, "a living process listens there")
 
 
 if __name__ == "__main__":
