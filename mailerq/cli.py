@@ -18,6 +18,11 @@ COMMANDS = {
     "queues": "how much lies in each queue",
     "check": "read the configuration and say all that is wrong",
     "send": "put a message from standard input into the inbox, as sendmail does",
+    "explain": "why does it wait? what limits a domain, a recipient, a job or a remote host",
+    "sites": "a live table: how many wait where, how fast they go, and what they wait for",
+    "pause": "let mail wait: to a domain, from an address, with a tag, or all of it",
+    "resume": "end a pause",
+    "pauses": "the pauses that hold",
 }
 PLACES = ("etc/mailerq.yaml", "/etc/mailerq/mailerq.yaml")
 
