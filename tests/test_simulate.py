@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,7 +16,8 @@ MIX = """
 providers:
   big: {domains: [big.example, also.example], mx: {mx1.big.example: [192.0.2.1, 192.0.2.2]}, max-connections: 5}
   small: {count: 100, greylist: 5m, greylisted: 20%, unknown: 2%, deferred: 1%, drops: 1%,
-          outages: [{after: 2m, lasts: 3m, kind: silent}, {after: 10m, lasts: 1m}, {after: 12m, lasts: 1m, kind: "421"}]}
+          outages: [{after: 2m, lasts: 3m, kind: silent}, {after: 10m, lasts: 1m},
+                    {after: 12m, lasts: 1m, kind: "421"}]}
 weights: {big: 1, small: 3}
 streams:
   news: {jobs: 400, over: 15m, tags: [a, b]}
@@ -187,7 +189,7 @@ class Limits(SynchronousTestCase):
         ).run()
         times = messages(done)
         self.assertEqual(len(times), 100)
-        gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+        gaps = [after - before for before, after in pairwise(times)]
         self.assertGreater(min(gaps), 0.999)
         self.assertLess(times[-1] - times[0], 101)
 

@@ -56,7 +56,7 @@ class SimulatedConnection:
         "tls_seconds",
     )
 
-    def __init__(self, network: Network, owner: Any, link: Any, security: str, timeouts: Any, number: int) -> None:
+    def __init__(self, network: Network, owner: Any, link: Any, security: str, *, timeouts: Any, number: int) -> None:
         self.owner = owner
         self.host = link.host
         self.link: Any = link
@@ -70,7 +70,7 @@ class SimulatedConnection:
         self._security = security
         self._timeouts = timeouts
         self._source: str | None = link.source
-        self.peer: Peer = network.peer(None if link.source is None else link.source, link.host)
+        self.peer: Peer = network.peer(link.source, link.host)
         self.provider, self._remote = network.remote(link.host.address)
         self._phase = Phase.CONNECTING
         self._state = State.CONNECT

@@ -54,8 +54,7 @@ class Minutes:
     def opened(self) -> None:
         """One more connection is there."""
         self.open += 1
-        if self.open > self.connections[-1]:
-            self.connections[-1] = self.open
+        self.connections[-1] = max(self.connections[-1], self.open)
 
     def closed(self) -> None:
         """One is gone."""

@@ -39,7 +39,7 @@ class Network:
         """Begin a connection for a link."""
         self._count += 1
         timeouts = self._settings().smtp.timeouts
-        connection = SimulatedConnection(self, owner, link, security, timeouts, self._count)
+        connection = SimulatedConnection(self, owner, link, security, timeouts=timeouts, number=self._count)
         self.open[connection] = None
         self.recorder.minutes[connection.provider].connects[-1] += 1
         self._observe("connect", connection, link.mail)

@@ -115,6 +115,7 @@ class Parts:
         self,
         clock: SimulatedClock,
         settings: Settings,
+        *,
         places: Places,
         recorder: Recorder,
         outbox: Outbox,

@@ -52,17 +52,20 @@ class Places:
             self._next += sites
         if not provider.domains:
             return
-        mx = provider.mx or {f"mx.{provider.domains[0].lower()}": (_address(self._next),)}
-        self._next += not provider.mx
+        mx = provider.mx or {f"mx.{provider.domains[0].lower()}": ()}
         hosts = []
         for rank, (name, addresses) in enumerate(mx.items()):
-            for address in addresses:
+            for address in addresses or (self._new_address(),):
                 hosts.append(Host(address, self._port, name, 10 * (rank + 1)))
                 self._at[address] = Place(number, -1)
         route = Route(tuple(mx), tuple(hosts))
         for domain in provider.domains:
             self._routes[domain.lower()] = route
             self._owner[domain.lower()] = number
+
+    def _new_address(self) -> str:
+        self._next += 1
+        return _address(self._next - 1)
 
     def route(self, domain: str) -> Route:
         """Where mail for ``domain`` goes."""

@@ -2,6 +2,7 @@
 
 Pure values; ``remote.py`` plays them.
 """
+# ruff: noqa: RUF009 (key() declares an attribute, as attrs.field does)
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import attrs
 
 from mailerq.reply import Reply, parse_reply
 from mailerq.shapes import ip, items, key, plain, rate, section, switch, table, text, time, whole, word, wrong
-from mailerq.yaml_source import Node
+from mailerq.yaml_source import Items, Node
 
 _REPLY = re.compile(r"([45]\d\d)[ -](.*)", re.DOTALL)
 
@@ -43,6 +44,8 @@ _hosts = table(items(ip, single=True))
 
 
 def _mx(node: Node) -> dict[str, tuple[str, ...]]:
+    if isinstance(node, Items):  # names alone: their addresses are made up
+        return {name.lower(): () for name in items(text)(node)}
     hosts = _hosts(node)
     if not all(hosts.values()):
         raise wrong(node, "each host needs at least one address")
@@ -71,6 +74,7 @@ class Outage:
 @attrs.frozen
 class Provider:
     """``domains`` by name, or ``count`` of them that are made up, on so many ``sites`` (0: each on one of its own).
+    ``mx``: the addresses of the hosts of ``domains``, by name; without any, they are made up.
 
     What it bears (``max_connections``, ``messages_per_minute``) holds for one site of it and one of our addresses, for
     a host knows us by address; ``too_many`` is its greeting and ``too_fast`` its answer when that is exceeded.

@@ -11,8 +11,8 @@ from mailerq.simulate.provider import Provider
 
 
 class Observation(NamedTuple):
-    """What went out, and when (seconds since the start): ``kind`` is ``connect`` (a connection is begun), ``message`` (a
-    mail's envelope is written) or ``close`` (a connection is gone, or did not come about).
+    """What went out, and when (seconds since the start): ``kind`` is ``connect`` (a connection is begun), ``message``
+    (a mail's envelope is written) or ``close`` (a connection is gone, or did not come about).
 
     ``local`` is None where no address was asked for; of a connection ``domain``, ``tags`` and ``size`` are those of the
     mail it is opened for. ``connection`` counts connections, ``number`` is the job's."""

@@ -33,8 +33,8 @@ _json = msgspec.json.Encoder().encode
 
 
 class Simulation:
-    """``settings`` are those of an engine, ``mix`` the world and its traffic; jobs may come from another ``traffic``, or
-    from ``publish``. ``observe``: each single event is kept in ``observations``."""
+    """``settings`` are those of an engine, ``mix`` the world and its traffic; jobs may come from another ``traffic``,
+    or from ``publish``. ``observe``: each single event is kept in ``observations``."""
 
     def __init__(
         self,
@@ -75,7 +75,14 @@ class Simulation:
     def _build(self, journal: MemoryJournal) -> None:
         self._journal = journal
         self.parts = Parts(
-            self.clock, self.settings, self.places, self.recorder, self.queues, self.seed, journal, self.network
+            self.clock,
+            self.settings,
+            places=self.places,
+            recorder=self.recorder,
+            outbox=self.queues,
+            seed=self.seed,
+            journal=journal,
+            network=self.network,
         )
 
     # -- what it is asked --------------------------------------------------------------------------------------------
@@ -242,7 +249,7 @@ class Simulation:
 
 
 def limit_of(site: Any) -> tuple[str, int]:
-    """What the first in the queue of a site waits for, and the line of the configuration that says so (0: none does)."""
+    """What the first in the queue of a site waits for, and the line of the configuration that says so (0: none)."""
     for lane in site.lanes.values():
         first = next(iter(lane.waiting), None)
         if first is not None and first.blocked_by:

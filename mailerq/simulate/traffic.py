@@ -23,11 +23,11 @@ _json = msgspec.json.Encoder().encode
 
 
 class Arrival(NamedTuple):
-    """A job is published ``time`` seconds after the start. ``source`` and ``index`` say which one it is."""
+    """A job is published ``time`` seconds after the start. ``source`` and ``which`` say which one it is."""
 
     time: float
     source: int
-    index: int
+    which: int
     provider: int
 
 
@@ -102,7 +102,7 @@ class StreamTraffic:
 
     def body(self, arrival: Arrival, number: int) -> bytes:
         """The job as JSON."""
-        bits = mixed(self._seed + arrival.index)
+        bits = mixed(self._seed + arrival.which)
         domain = self._places.domain(arrival.provider, mixed(bits ^ 1))
         tags = self.stream.tags
         tag = b'"tags":[%b],' % _json(tags[bits % len(tags)]) if tags else b""
