@@ -14,15 +14,13 @@ from typing import Any
 
 import attrs
 
+from mailerq.limit_rules import COUNTS, OF_A_DOMAIN, SCOPES, LimitRule, for_all, limit_rule
 from mailerq.shapes import (
-    Read,
     endpoint,
     entry_of,
-    ip,
     items,
     key,
     keys_of,
-    rate,
     scalar,
     secret,
     section,
@@ -33,11 +31,12 @@ from mailerq.shapes import (
     time,
     times,
     values_of,
+    weighted,
     whole,
     word,
     wrong,
 )
-from mailerq.yaml_source import Mark, Node, Problem, Table, Wrong, is_null, quoted, read, suggestion
+from mailerq.yaml_source import Mark, Node, Problem, Table, Wrong, quoted, read, suggestion
 
 PORT = whole(1, 65535)
 
@@ -175,6 +174,7 @@ class Delivery:
     drain: float = key(30.0, time(zero=True))
     in_doubt: str = key("retry", word("retry", "fail", "hold"))
     nohosts: str = key("retry", word("retry", "fail"))
+    fair_by: str | None = key("tag", text, null=True)
 
 
 @attrs.frozen
@@ -201,7 +201,7 @@ class Smtp:
     port: int = key(25, PORT)
     max_connections: int = key(1000, whole(1))
     hostname: str | None = key(None, _ehlo, null=True)
-    ips: tuple[str, ...] = key((), items(ip, single=True))
+    ips: tuple[str, ...] = key((), weighted)
     tls: str = key("opportunistic", word("none", "opportunistic", "required", "verified"))
     tls_forget: float = key(3600.0, time(zero=True))
     timeouts: Timeouts = key(attrs.Factory(Timeouts), section(Timeouts))
@@ -253,99 +253,12 @@ def _smarthost(node: Node) -> Smarthost:
     return host
 
 
-COUNTS: dict[str, Read] = {
-    "messages-per-minute": rate(),
-    "connects-per-minute": rate(),
-    "bytes-per-minute": rate(size=True),
-    "max-connections": whole(1),
-    "max-starting": whole(1),
-    "ip-max-connections": whole(1),
-    "ip-messages-per-minute": rate(),
-    "ip-connects-per-minute": rate(),
-    "ip-bytes-per-minute": rate(size=True),
-    "connection-max-messages": whole(1),
-    "connection-min-messages": whole(0),
-    "connection-max-idle": time(zero=True),
-    "max-queue": whole(1),
-    "offline-time": time(),
-}
-
-
-def _pattern(node: Node) -> str:
-    return text(node).lower().rstrip(".")
-
-
-def _ip_pattern(node: Node) -> str:
-    given = text(node)
-    return given.lower() if any(sign in given for sign in "*?[") else ip(node)
-
-
-SCOPES: dict[str, Read] = {"domain": _pattern, "mx": _pattern, "ip": _ip_pattern, "pool": text}
-
-
-@attrs.frozen
-class LimitRule:
-    """One entry of ``limits``: for whom it is (None: for all; patterns as in the shell) and its numbers: rates per
-    minute, times in seconds, the rest counts. ``line`` 0: built in; a rule is the same wherever it stands."""
-
-    line: int = attrs.field(eq=False)
-    domain: str | None = None
-    mx: str | None = None
-    ip: str | None = None
-    pool: str | None = None
-    values: Mapping[str, float] = attrs.field(factory=dict)
-
-
-DEFAULT_LIMITS: Mapping[str, float] = {
-    "max_connections": 20,
-    "max_starting": 4,
-    "connection_max_idle": 1.0,
-    "max_queue": 1000,
-}
-
-
-def _limit(node: Node) -> LimitRule:
-    if not isinstance(node, Table):
-        raise wrong(node, 'must be a mapping, as in {domain: "*", max-connections: 20}')
-    scope: dict[str, str] = {}
-    values: dict[str, float] = {}
-    problems = []
-    for name, entry in node.entries.items():
-        try:
-            if name not in SCOPES and name not in COUNTS:
-                what = f"unknown key{suggestion(name, [*SCOPES, *COUNTS])}"
-                problems.append(Problem(entry.mark, name, what))
-            elif is_null(entry.node):
-                raise wrong(entry.node, "cannot be null (to lift a limit, write a large number)")
-            elif name in SCOPES:
-                scope[name] = SCOPES[name](entry.node)
-            else:
-                values[name.replace("-", "_")] = COUNTS[name](entry.node)
-        except Wrong as error:
-            problems += [problem.under(name) for problem in error.problems]
-    if all(name in COUNTS for name in node.entries):
-        problems.append(Problem(node.mark, "", 'must say for whom it is: domain, mx, ip or pool (all: domain: "*")'))
-    if problems:
-        raise Wrong(problems)
-    return LimitRule(node.mark.line, values=values, **scope)
-
-
-def _for_all(offline_time: float, rules: tuple[LimitRule, ...] = ()) -> tuple[LimitRule, ...]:
-    """``rules`` behind the built-in one for all; a first rule that is for all, too, becomes one with it."""
-    values = {**DEFAULT_LIMITS, "offline_time": offline_time}
-    first = LimitRule(0, domain="*", values=values)
-    if rules and (rules[0].domain, rules[0].mx, rules[0].ip, rules[0].pool) == ("*", None, None, None):
-        first = attrs.evolve(first, line=rules[0].line, values={**values, **rules[0].values})
-        rules = rules[1:]
-    return (first, *rules)
-
-
 def _default_limits(self: Any) -> tuple[LimitRule, ...]:
-    return _for_all(self.delivery.offline_time)
+    return for_all(self.delivery.offline_time)
 
 
 def _pools(node: Node) -> dict[str, tuple[str, ...]]:
-    pools = table(items(ip, single=True))(node)
+    pools = table(weighted)(node)
     if isinstance(node, Table):
         empty = [Problem(node.entries[name].mark, name, "has no address") for name in pools if not pools[name]]
         if empty:
@@ -387,12 +300,14 @@ class Settings:
     smtp: Smtp = key(attrs.Factory(Smtp), section(Smtp))
     dns: Dns = key(attrs.Factory(Dns), section(Dns))
     smarthost: Smarthost | None = key(None, _smarthost, null=True)
-    limits: tuple[LimitRule, ...] = key(attrs.Factory(_default_limits, takes_self=True), items(_limit))
+    limits: tuple[LimitRule, ...] = key(attrs.Factory(_default_limits, takes_self=True), items(limit_rule))
     pools: Mapping[str, tuple[str, ...]] = key(attrs.Factory(dict), takes_null(_pools))
     workers: int = key(1, _workers)
     manhole: str | None = key(None, text, null=True)
     log: Log = key(attrs.Factory(Log), section(Log))
     journal: str = key("var/journal", text)
+    state: str = key("var/state", text)
+    control: str | None = key("var/control", text, null=True)
     source: str = attrs.field(default="built-in defaults", eq=False)
 
 
@@ -422,7 +337,7 @@ def parse(text: str, name: str, environ: Mapping[str, str]) -> Settings:
     if problems:
         problems.sort(key=lambda problem: (problem.mark.line, problem.mark.column))
         raise SettingsError([_shown(name, problem) for problem in problems])
-    return attrs.evolve(settings, limits=_for_all(settings.delivery.offline_time, values.get("limits", ())))
+    return attrs.evolve(settings, limits=for_all(settings.delivery.offline_time, values.get("limits", ())))
 
 
 def _shown(name: str, problem: Problem) -> str:
@@ -458,7 +373,7 @@ def known_keys() -> list[str]:
 
     keys = walk(Settings, "")
     at = keys.index("limits") + 1
-    return keys[:at] + [f"limits.{name}" for name in (*SCOPES, *COUNTS)] + keys[at:]
+    return keys[:at] + [f"limits.{name}" for name in (*SCOPES, *COUNTS, "timeouts", *OF_A_DOMAIN)] + keys[at:]
 
 
 def crossed(settings: Settings) -> list[tuple[str, str]]:

@@ -243,6 +243,23 @@ def ip(node: Node) -> str:
         raise wrong(node, f"{quoted(given)} is no IP address")
 
 
+@takes_null
+def weighted(node: Node) -> tuple[str, ...]:
+    """Addresses, each as often as it takes turns: ``192.0.2.8*3`` is three times there."""
+
+    def read_some(one: Node) -> tuple[str, ...]:
+        given = text(one)
+        address, star, count = given.partition("*")
+        if star and not (count.isdecimal() and 1 <= int(count) <= 1000):
+            raise wrong(one, f"{quoted(given)}: a weight is written {address}*3, with a number from 1 to 1000")
+        try:
+            return (str(ipaddress.ip_address(address.strip())),) * int(count or 1)
+        except ValueError:
+            raise wrong(one, f"{quoted(given)} is no IP address")
+
+    return tuple(address for some in items(read_some, single=True)(node) for address in some)
+
+
 def endpoint(node: Node) -> tuple[str, int | None]:
     """An address and a port if there is one: ``192.0.2.1``, ``192.0.2.1:53``, ``2001:db8::1``, ``[2001:db8::1]:53``."""
     given = text(node)
