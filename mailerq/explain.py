@@ -5,7 +5,7 @@ Pure. It reads a site and changes nothing there. Times are epoch seconds, rates 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct, structs
@@ -21,6 +21,7 @@ from mailerq.terms import Terms
 MOST_DOMAINS = 10  # that are named; the others are counted
 NEVER = float("inf")
 WINDOW = "growing connections"  # as ``paths.py`` calls it
+PAUSE = "pause"
 ALL_TOGETHER = "smtp.max-connections"
 PLAIN = ("connection_max_messages", "connection_min_messages", "connection_max_idle")
 
@@ -53,8 +54,7 @@ def row(site: Site, around: Around) -> Row:
     binds, at = "", None
     waiting, parked = site.waiting(), site.parking.away(around.now)
     if waiting or parked:
-        binding = _binding(site, _limits(site, around))
-        binds, at = (binding.name, binding.free_at) if binding is not None else (_blocked_by(site), site.wake)
+        binds, at = _what_and_when(site, _binding(site, _limits(site, around)))
     speed = site.speed.at(around.now)
     return Row(name_of(site), len(site.domains), waiting, parked, busy, idle, starting, speed, binds, at)
 
@@ -65,14 +65,12 @@ def explain(site: Site, around: Around, known: bool = True) -> SiteSeen:
     waiting, parked = site.waiting(), site.parking.away(around.now)
     binding = _binding(site, limits) if waiting or parked else None
     listed = sorted(
-        (structs.replace(one, binds=one is binding) for one in limits), key=lambda one: (not one.binds, not one.stops)
+        (structs.replace(one, binds=one is binding) for one in limits),
+        key=lambda one: (not one.binds, not one.stops, "per-minute" not in one.name),
     )
     busy, idle, starting = _connections(site)
     rate = _rate(site, binding, around.now)
-    if binding is not None:
-        binds, following = binding.name, binding.free_at
-    else:
-        binds, following = (_blocked_by(site), site.wake) if waiting else ("", None)
+    binds, following = _what_and_when(site, binding) if waiting or parked else ("", None)
     return SiteSeen(
         name=name_of(site),
         known=known,
@@ -130,11 +128,14 @@ def _numbers(site: Site, around: Around) -> Iterator[Limit]:
                 yield from _rates(site, budget, key, _limit(key, value, source, around), around)
             elif key in COUNTED or key in PLAIN:
                 yield from COUNTED.get(key, _plain)(site, source, key, value, around)
-        allowed = site.allowance.window(source).allowed(budget.number("max_connections"))
+        window = site.allowance.window(source)
+        allowed = window.allowed(budget.number("max_connections"))
         used = site.census.open_from.get(source, 0)
         initial = budget.limits.get("initial_connections")
         where = place(around.source, initial.line) if initial is not None else "built in"
-        yield Limit(WINDOW, allowed, where, _scope(source), used=used, stops=used >= allowed)
+        stops = used >= allowed
+        at = window.next_change(around.now) if stops else None
+        yield Limit(WINDOW, allowed, where, _scope(source), used=used, free_at=at, stops=stops)
 
 
 def _rates(site: Site, budget: Budget, key: str, limit: Limit, around: Around) -> Iterator[Limit]:
@@ -147,9 +148,9 @@ def _rates(site: Site, budget: Budget, key: str, limit: Limit, around: Around) -
             stops = due > around.now
             free += not stops
             if stops or address is None:
-                last = due - pace.interval if due and not key.endswith("bytes_per_minute") else None
+                last = pace.cell.since or None
                 scope = " ".join(filter(None, (limit.scope, f"to {address}" if address else "")))
-                yield structs.replace(limit, scope=scope, last=last, stops=stops, free_at=due if stops else None)
+                yield structs.replace(limit, scope=scope, last=last, stops=stops, free_at=pace.due if stops else None)
     if addresses != [None] and free:
         yield limit
 
@@ -225,22 +226,41 @@ def _offline(site: Site, around: Around) -> Iterator[Limit]:
 
 
 def _pauses(site: Site, around: Around) -> Iterator[Limit]:
-    """The pauses that stop some or all of its mail."""
-    yield from ()
+    """The pauses that stop its mail, or some of it."""
+    terms, sources = site.allowance.terms, _sources(site)
+    for pause in terms.pauses.of_site(site.domains, site.allowance.mx_names(), site.key):
+        if pause.end <= around.now:
+            continue
+        scope = pause.scope
+        stops = (
+            all(scope.fits_mail(domain, ()) for domain in site.domains)
+            and all(scope.fits_source(source, terms.pools) for source in sources)
+        )  # fmt: skip
+        name = f"{PAUSE} ({pause.why})" if pause.why else PAUSE
+        by = "a host asked for it" if pause.by == "reply" else f"id {pause.id}"
+        what = "" if pause.site is not None and not scope.of_source else f"of {scope}"
+        yield Limit(name, place=by, scope=what, free_at=pause.until, stops=stops)
 
 
 # -- what of them binds ----------------------------------------------------------------------------------------------
 
 
-def _binding(site: Site, limits: Iterable[Limit]) -> Limit | None:
+def _binding(site: Site, limits: Sequence[Limit]) -> Limit | None:
     """What the first that wait are waiting for, as the site has found; of several of that name the one that is over
     first. None where that is none of the limits: its turn has only just come."""
     name = _blocked_by(site)
-    stops = [limit for limit in limits if limit.stops]
-    same = [limit for limit in stops if limit.name == name]
+    same = [limit for limit in limits if limit.name == name]
     if not site.waiting():  # all are parked: what keeps a mail from going now
-        same = stops
-    return min(same, key=lambda limit: limit.free_at or NEVER, default=None)
+        same = [limit for limit in limits if limit.stops] or [one for one in limits if one.name.startswith(PAUSE)]
+    return min(same, key=lambda limit: (not limit.stops, limit.free_at or NEVER), default=None)
+
+
+def _what_and_when(site: Site, binding: Limit | None) -> tuple[str, float | None]:
+    """The name of what binds, and when it allows the next: by itself, or when the site is looked at again anyhow, as
+    with a pace whose turn belongs to a connection that is being set up."""
+    if binding is not None:
+        return binding.name, binding.free_at if binding.stops else site.wake
+    return _blocked_by(site), site.wake
 
 
 def _blocked_by(site: Site) -> str:

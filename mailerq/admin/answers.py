@@ -15,6 +15,7 @@ import msgspec
 
 from mailerq import __version__
 from mailerq.admin.questions import Asked, Explain, Pause, Pauses, Refused, Resume, Sites, Stats
+from mailerq.attempt import utc
 from mailerq.explain import Around, explain, name_of, row, would_hold
 from mailerq.explain_text import text
 from mailerq.explained import JobSeen, Note, PauseSeen, Row, Total
@@ -161,8 +162,9 @@ class Answers:
             site for site in self._scheduler.sites.values() if any(host.address == address for host in site.route.hosts)
         ]
         until = around.offline(address, None)
-        state = f"offline until {until:.0f}" if until > around.now else "not offline"
-        yield Note(f"{address}: {state}, a host of {len(sites)} sites that have mail or had it lately")
+        state = f"offline until {utc(until)}" if until > around.now else "not offline"
+        several = "1 site that has" if len(sites) == 1 else f"{len(sites)} sites that have"
+        yield Note(f"{address}: {state}, a host of {several} mail or had it lately")
         if len(sites) == 1:
             yield explain(sites[0], around)
         else:
@@ -214,12 +216,12 @@ class Answers:
         for pause in self.pauses():
             seen = _pause_seen(pause)
             if question.all or question.id == seen.id or (given and given == _scopes(seen)):
-                self._scheduler.resume(pause.number)
+                self._scheduler.resume(pause.id)
                 yield seen
 
     def pauses(self) -> list[Any]:
         """The pauses that hold."""
-        return list(self._scheduler.terms.pauses)
+        return list(self._scheduler.reactions.pauses)
 
 
 def _scopes(one: Pause | Resume | PauseSeen) -> dict[str, str]:
@@ -231,7 +233,7 @@ def _scopes(one: Pause | Resume | PauseSeen) -> dict[str, str]:
 def _pause_seen(pause: Any) -> PauseSeen:
     site = " ".join(pause.site) if pause.site else None
     given = {name: getattr(pause, name) for name in SCOPES}
-    return PauseSeen(str(pause.number), pause.since, pause.until, pause.why, site=site, **given)
+    return PauseSeen(str(pause.id), pause.since, pause.until, pause.why, site=site, **given)
 
 
 def _address(what: str) -> str | None:
@@ -255,15 +257,27 @@ def _site_of(mail: Mail) -> Site | None:
 
 
 def _job(mail: Mail) -> JobSeen:
-    where = repr(mail).rpartition(": ")[2].removesuffix(">")
-    site = _site_of(mail)
+    waits = mail.link is None and mail.verdict is None
+    ahead = None if mail.lane is None else next((n for n, other in enumerate(mail.lane.waiting) if other is mail), None)
     return JobSeen(
         id=mail.identity,
         recipient=mail.recipient,
         attempt=mail.job.attempts + 1,
-        where=where,
+        where=_where(mail),
         since=mail.since,
-        binds=mail.blocked_by if mail.link is None and mail.verdict is None else "",
-        ahead=None if site is None or mail.lane is None else site.waiting() - 1,
+        binds=mail.blocked_by if waits else "",
+        ahead=ahead,
         deadline=mail.deadline or None,
     )
+
+
+def _where(mail: Mail) -> str:
+    """What is done about a job."""
+    if mail.verdict is not None:
+        return f"decided ({type(mail.verdict).__name__.lower()}), its result is being published"
+    if mail.link is not None:
+        connection = f"a connection to {mail.link.host.address}"
+        return f"on {connection}" if mail.link.ready is not None else f"{connection} is being set up for it"
+    if mail.lane is not None:
+        return "waits for its turn"
+    return "waits until it may be tried" if mail.blocked_by else "its hosts are being looked up"

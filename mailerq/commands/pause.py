@@ -32,14 +32,19 @@ def add_scopes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="everything")
 
 
+def given(arguments: argparse.Namespace) -> list[str]:
+    """The names of those that were given."""
+    return [name for name in (*SCOPES, "all") if getattr(arguments, name) not in (None, False)]
+
+
 def scopes(arguments: argparse.Namespace, also: str = "") -> dict[str, Any]:
     """What was given of them. Raises ``Failed`` where that is nothing, or all and something."""
-    given = {name: getattr(arguments, name) for name in SCOPES if getattr(arguments, name) is not None}
-    if not given and not arguments.all:
+    names = given(arguments)
+    if not names:
         raise Failed(f"say what: {also}{', '.join(f'--{name}' for name in SCOPES)} or --all")
-    if given and arguments.all:
-        raise Failed(f"--all and --{next(iter(given))} do not go together")
-    return {**given, "all": arguments.all}
+    if arguments.all and len(names) > 1:
+        raise Failed(f"--all and --{names[0]} do not go together")
+    return {name: getattr(arguments, name) for name in names}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

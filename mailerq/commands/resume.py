@@ -11,7 +11,7 @@ import msgspec
 from mailerq.admin.questions import Resume
 from mailerq.commands import Failed
 from mailerq.commands.engine_access import ask
-from mailerq.commands.pause import add_scopes, scopes
+from mailerq.commands.pause import add_scopes, given, scopes
 from mailerq.explain_text import one_pause
 from mailerq.explained import PauseSeen
 
@@ -26,6 +26,8 @@ def run(arguments: argparse.Namespace, settings: Any) -> int:
     """Tell the engine; print what has ended."""
     if arguments.id is None:
         question = Resume(**scopes(arguments, "an id, "))
+    elif given(arguments):
+        raise Failed(f"an id and --{given(arguments)[0]} do not go together")
     else:
         question = Resume(id=arguments.id)
     ended = ask(settings, question)
