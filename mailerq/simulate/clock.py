@@ -78,6 +78,7 @@ class SimulatedClock:
         self._heap: list[tuple[float, int, Call]] = []
         self._count = 0
         self._cancelled = 0
+        self._stopped = False
 
     def seconds(self) -> float:
         """What time it is."""
@@ -98,7 +99,9 @@ class SimulatedClock:
         """``call`` is due at another time: its old place is left to a dead one."""
         dead = Call(self, call.time, what, (), {})
         dead.call = None
-        self._soon = deque(dead if one is call else one for one in self._soon)
+        soon = [dead if one is call else one for one in self._soon]
+        self._soon.clear()
+        self._soon.extend(soon)
         self._heap = [(time, at, dead if one is call else one) for time, at, one in self._heap]
         self._cancelled += 1
         self._count += 1
@@ -142,11 +145,29 @@ class SimulatedClock:
         what(*call.arguments, **call.named)
         return True
 
-    def run(self, until: float) -> None:
-        """Make all calls that are due until then, and let it be that late."""
-        while (time := self.next_time()) is not None and time <= until:
-            self.step()
-        self._now = max(self._now, until)
+    def run(self, until: float = float("inf")) -> None:
+        """Make all calls that are due until then, and let it be that late; or until ``stop`` is called."""
+        soon, self._stopped = self._soon, False
+        while not self._stopped:
+            if soon:
+                call = soon.popleft()
+            else:
+                heap = self._heap  # another one after a clearing out
+                if not heap or heap[0][0] > until:
+                    break
+                time, _, call = heappop(heap)
+                self._now = max(self._now, time)
+            what = call.call
+            if what is not None:
+                call.call = None
+                call.called = True
+                what(*call.arguments, **call.named)
+        if not self._stopped and until < float("inf"):
+            self._now = max(self._now, until)
+
+    def stop(self) -> None:
+        """Let ``run`` return after this call."""
+        self._stopped = True
 
     def clear(self) -> None:
         """Forget all calls."""

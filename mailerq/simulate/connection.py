@@ -50,6 +50,7 @@ class SimulatedConnection:
         "number",
         "owner",
         "peer",
+        "place",
         "provider",
         "ready_at",
         "sent",
@@ -71,7 +72,9 @@ class SimulatedConnection:
         self._timeouts = timeouts
         self._source: str | None = link.source
         self.peer: Peer = network.peer(link.source, link.host)
-        self.provider, self._remote = network.remote(link.host.address)
+        self.place = network.place(link.host.address)
+        self._remote = network.remote(self.place)
+        self.provider = self.place.provider
         self._phase = Phase.CONNECTING
         self._state = State.CONNECT
         self._leaving = False
@@ -123,7 +126,7 @@ class SimulatedConnection:
 
     def _arrived(self) -> None:
         network = self._network
-        self.provider, self._remote = network.remote(self.host.address)
+        self._remote = network.remote(self.place)
         answer = self._remote.connect(self._source, network.since_start())
         if answer == REFUSED:
             text = f"{self.host.address} port {self.host.port} refused the connection"

@@ -45,14 +45,17 @@ class Network:
         self._observe("connect", connection, link.mail)
         return connection
 
-    def remote(self, address: str) -> tuple[int, Remote]:
-        """The number of the provider that is at an address, and its site."""
-        place = self._places.at(address)
+    def place(self, address: str) -> Place:
+        """Who is at an address."""
+        return self._places.at(address)
+
+    def remote(self, place: Place) -> Remote:
+        """The site that is at a place; to be asked for anew with each connection."""
         remote = self._remotes.get(place)
         if remote is None:
             provider = self._places.providers[place.provider]
             remote = self._remotes[place] = Remote(provider, place.site, self._seed, self._dice)
-        return place.provider, remote
+        return remote
 
     def peer(self, source: str | None, host: Host) -> Peer:
         """The two ends."""
@@ -89,10 +92,9 @@ class Network:
         self.open.pop(connection, None)
         if self.recorder.observes:
             self._observe("close", connection, None)
-        place = self._places.at(connection.host.address)
-        remote = self._remotes.get(place)
+        remote = self._remotes.get(connection.place)
         if remote is not None and remote.is_new:
-            del self._remotes[place]
+            del self._remotes[connection.place]
 
     def _observe(self, kind: str, connection: SimulatedConnection, mail: Any) -> None:
         recorder = self.recorder

@@ -67,7 +67,7 @@ class CountedScheduler(Scheduler):
         try:
             return super()._look_at(*arguments)
         except Exception as bug:
-            self.recorder.bugs.append(bug)
+            self.recorder.broke(bug)
             raise
 
 

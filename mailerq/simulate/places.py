@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-
-from msgspec import Struct
+from typing import NamedTuple
 
 from mailerq.route import Host, Route
 from mailerq.simulate.provider import Provider
@@ -17,7 +16,7 @@ from mailerq.simulate.provider import Provider
 _FIRST = 10 << 24  # 10.0.0.0
 
 
-class Place(Struct, frozen=True):
+class Place(NamedTuple):
     """A site of a provider: its number among the providers, and its own among the sites of that one."""
 
     provider: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from mailerq.reply import Reply
@@ -32,15 +32,26 @@ class Observation(NamedTuple):
 class Recorder:
     """``minutes`` has an entry for each provider, in order."""
 
-    def __init__(self, providers: Sequence[Provider], observe: bool) -> None:
+    def __init__(self, providers: Sequence[Provider], observe: bool, stop: Callable[[], None]) -> None:
         self.minutes = [Minutes(provider.name) for provider in providers]
         self.observations: list[Observation] = []
         self.observes = observe
         self.wake_ups = 0
         self.messages = 0
         self.parked = 0
-        self.bugs: list[Exception] = []  # that the engine has logged, and lived on with
+        self._stop = stop
+        self._bug: Exception | None = None
         self.enter(0)
+
+    def broke(self, bug: Exception) -> None:
+        """The engine's own code has raised where it catches that and goes on; a simulation is there to find it."""
+        self._bug = bug
+        self._stop()
+
+    def raise_bug(self) -> None:
+        """Raise what the engine has caught, if it has."""
+        if self._bug is not None:
+            raise self._bug
 
     def enter(self, minute: int) -> None:
         """It is that minute now."""

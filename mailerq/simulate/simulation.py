@@ -52,7 +52,7 @@ class Simulation:
         self.clock = SimulatedClock(start)
         providers = [one for one in self.mix.providers.values() if one.name != OTHER]
         self.places = Places([*providers, self.mix.providers[OTHER]], settings.smtp.port)
-        self.recorder = Recorder(self.places.providers, observe)
+        self.recorder = Recorder(self.places.providers, observe, self.clock.stop)
         self.ledger = Ledger()
         self.settings = for_simulation(settings)
         self.network = Network(self.clock, self.places, self.recorder, seed, lambda: self.settings)
@@ -69,6 +69,7 @@ class Simulation:
         self._journal = MemoryJournal()
         self._build(self._journal)
         self._at_minute = 0
+        self._stops_drained = False
         self.clock.callLater(60.0, self._minute)
         self._wait_for_traffic()
 
@@ -123,21 +124,18 @@ class Simulation:
     def step(self) -> bool:
         """Let the next thing happen. False: nothing will, ever; a simulation that is not drained always has one."""
         happened = self.clock.step()
-        if self.recorder.bugs:
-            raise self.recorder.bugs[0]
+        self.recorder.raise_bug()
         return happened
 
     def run(self, until: float | None = None) -> Simulation:
         """Until all jobs have ended, or until that time (seconds since the start) if it is given."""
-        clock = self.clock
-        if until is None:
-            while (self._next is not None or self.ledger.open) and self.step():
-                pass
-            return self
-        end = self.start + until
-        while (time := clock.next_time()) is not None and time <= end:
-            self.step()
-        clock.run(end)
+        if until is not None:
+            self._stops_drained = False
+            self.clock.run(self.start + until)
+        elif not self.drained:
+            self._stops_drained = True
+            self.clock.run()
+        self.recorder.raise_bug()
         return self
 
     def reload(self, settings: Settings) -> None:
@@ -231,6 +229,8 @@ class Simulation:
         provider, since = self.ledger.end(number)
         now = self.clock.seconds()
         self.recorder.minutes[provider].end(kind, now - since, now - self.start)
+        if self._stops_drained and self.drained:
+            self.clock.stop()
 
     def _minute(self) -> None:
         self._at_minute += 1
