@@ -118,7 +118,7 @@ class Asked(SynchronousTestCase):
 
     def ask(self, question: questions.Asked) -> list[Any]:
         """The answer, as a client gets it."""
-        found = list(self.parts.answers().answer(question))
+        found = [line for line in self.parts.answers().answer(question) if line is not None]
         msgspec.json.encode(found)
         return found
 

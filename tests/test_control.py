@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailerq.admin import control, questions
 from mailerq.admin.control import Answering, control_service
-from mailerq.admin.questions import Explain, Pause, Refused, Resume, Sites, Stats
+from mailerq.admin.questions import Explain, Pause, Pauses, Refused, Resume, Sites, Stats
 from mailerq.commands import Failed
 from mailerq.commands.engine_access import NotRunning, ask
 
@@ -40,6 +40,9 @@ class Known:
             raise Refused(f"nobody knows {question.what}")
         if isinstance(question, Stats):
             raise ZeroDivisionError
+        if isinstance(question, Pauses):
+            yield from (None, {"number": 1}, None, None, {"number": 2}, None)
+            return
         for number in range(question.most if isinstance(question, Sites) else 1):
             self.made = number + 1
             yield {"number": number}
@@ -92,7 +95,7 @@ class Talks(SynchronousTestCase):
         talk.connectionLost()
         self.assertEqual(self.talks, set())
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        return [msgspec.json.decode(one) for one in line.value().splitlines()]
+        return [msgspec.json.decode(one) for one in line.value().splitlines() if one]
 
     def test_lines(self) -> None:
         """An answer is lines of JSON, with their number at the end; then the connection closes."""
@@ -104,6 +107,19 @@ class Talks(SynchronousTestCase):
         for count in (control.PIECE - 1, control.PIECE, 1000):
             found = self.ask(questions.write(Sites(most=count)))
             self.assertEqual(found, [*({"number": n} for n in range(count)), {"end": count}])
+
+    def test_not_yet(self) -> None:
+        """Where an answer takes time, others have their turn in between; meanwhile empty lines are sent."""
+        talk, line = self.open()
+        line.hangs = True
+        talk.dataReceived(questions.write(Pauses()))
+        pieces = []
+        while line.producer is not None:
+            line.clear()
+            talk.resumeProducing()
+            pieces.append(line.value())
+        self.assertEqual(pieces, [b"\n", b'{"number":1}\n', b"\n", b'{"number":2}\n', b'{"end":2}\n'])
+        talk.connectionLost()
 
     def test_pieces(self) -> None:
         """A question may come byte by byte; what follows it means nothing."""
@@ -243,6 +259,11 @@ class Sockets(TestCase):
         asked = [self.ask(Sites(most=10000)) for _ in range(5)]
         for one in asked:
             self.assertEqual(await one, [{"number": n} for n in range(10000)])
+
+    async def test_not_yet(self) -> None:
+        """What takes time in between is waited for."""
+        self.serve()
+        self.assertEqual(await self.ask(Pauses()), [{"number": 1}, {"number": 2}])
 
     async def test_refused(self) -> None:
         """What the engine says is raised."""

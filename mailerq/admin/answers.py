@@ -9,6 +9,7 @@ import ipaddress
 import os
 from collections.abc import Callable, Iterator
 from heapq import nlargest, nsmallest
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from mailerq.settings import Settings
 from mailerq.site import Site
 
 MOST_JOBS = 20  # of one recipient that are told one by one
+AT_ONCE = 1000  # sites that are counted before others have a turn
 SCOPES = ("domain", "mx", "ip", "pool", "tag")
 MOST_SITES = 20  # of one remote host
 
@@ -59,7 +61,7 @@ class Answers:
         self._events = events
 
     def answer(self, question: Asked) -> Iterator[Any]:
-        """The lines of an answer, made as they are asked for. Raises ``Refused``."""
+        """The lines of an answer, made as they are asked for; None: not yet. Raises ``Refused``."""
         if isinstance(question, Explain):
             return self._explain(question.what)
         if isinstance(question, Sites):
@@ -79,15 +81,15 @@ class Answers:
         """Why does it wait? ``what``: a domain, a recipient, the id of a job, a remote address or host."""
         return Text("\n".join(text(list(self._explain(what)), self._scheduler.now())))
 
-    def total(self) -> Total:
-        """All sites together."""
+    def total(self, waiting: int | None = None) -> Total:
+        """All sites together; ``waiting`` where that was counted already."""
         scheduler, most = self._scheduler, self._settings().smtp.max_connections
         return Total(
             time=scheduler.now(),
             broker=self._broker.connected,
             in_hand=len(self._deliveries.in_hand),
             sites=len(scheduler.sites),
-            waiting=sum(site.waiting() for site in scheduler.sites.values()),
+            waiting=sum(site.waiting() for site in scheduler.sites.values()) if waiting is None else waiting,
             connections=most - scheduler.room(),
             max_connections=most,
         )
@@ -173,18 +175,19 @@ class Answers:
     # -- all sites ---------------------------------------------------------------------------------------------------
 
     def _sites(self, question: Sites) -> Iterator[Any]:
-        sites = list(self._scheduler.sites.values())
-        yield self.total()
-        now = self._scheduler.now()
-        if question.sort == "name":
-            chosen = nsmallest(question.most, sites, key=name_of)
-        elif question.sort == "speed":
-            chosen = nlargest(question.most, sites, key=lambda site: site.speed.at(now))
-        elif question.sort == "waiting":
-            chosen = nlargest(question.most, sites, key=lambda site: site.waiting() + site.parking.away(now))
-        else:
+        if question.sort not in ("waiting", "speed", "name"):
             raise Refused(f"sites are sorted by waiting, speed or name, not by {question.sort}")
-        for site in chosen:
+        now = self._scheduler.now()
+        waiting, ranked = 0, []
+        for number, site in enumerate(list(self._scheduler.sites.values()), 1):
+            here = site.waiting()
+            waiting += here
+            ranked.append((_rank(site, here, question.sort, now), site))
+            if not number % AT_ONCE:
+                yield None
+        yield self.total(waiting)
+        choose = nsmallest if question.sort == "name" else nlargest
+        for _, site in choose(question.most, ranked, key=itemgetter(0)):
             yield row(site, self._around())
 
     def _rows(self, sites: list[Site], most: int) -> Iterator[Row | Note]:
@@ -234,6 +237,12 @@ def _pause_seen(pause: Any) -> PauseSeen:
     site = " ".join(pause.site) if pause.site else None
     given = {name: getattr(pause, name) for name in SCOPES}
     return PauseSeen(str(pause.id), pause.since, pause.until, pause.why, site=site, **given)
+
+
+def _rank(site: Site, waiting: int, sort: str, now: float) -> Any:
+    if sort == "name":
+        return name_of(site)
+    return site.speed.at(now) if sort == "speed" else waiting + site.parking.away(now)
 
 
 def _address(what: str) -> str | None:

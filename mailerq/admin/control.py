@@ -1,14 +1,13 @@
 """The control socket: programs ask the running engine, one question a connection.
 
 A question is one line of JSON (``questions.py``). The answer is lines of JSON, one object each; the last one is
-``{"end": N}`` after N lines, or ``{"error": "…"}``. Then the engine closes. It reads its answer from ``answers`` piece
-by piece, as fast as the client takes it: who asks for a lot, or hangs, holds up nobody.
+``{"end": N}`` after N lines, or ``{"error": "…"}``; an empty line says that more is to come. Then the engine closes.
+The answer is made piece by piece, as fast as the client takes it: who asks for a lot, or hangs, holds up nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
@@ -34,7 +33,7 @@ class Answers(Protocol):
     """Who knows."""
 
     def answer(self, question: questions.Asked) -> Iterator[Any]:
-        """The lines of the answer, made as they are asked for; raises ``questions.Refused`` where there is none."""
+        """The lines of the answer, made as they are asked for (None: not yet). Raises ``questions.Refused``."""
 
 
 def control_service(reactor: Any, path: str, answers: Answers) -> IService:
@@ -136,12 +135,10 @@ class Answering(Talk):
 
     def _piece(self) -> tuple[bytes, bool]:
         """Some lines of the answer, and whether those are its end."""
-        assert self._lines is not None
         lines: list[bytes] = []
+        end: dict[str, Any] | None = None
         try:
-            lines.extend(map(msgspec.json.encode, islice(self._lines, PIECE)))
-            self._count += len(lines)
-            end: dict[str, Any] | None = {"end": self._count} if len(lines) < PIECE else None
+            end = self._make(lines)
         except questions.Refused as error:
             end = {"error": str(error)}
         except Exception:
@@ -149,7 +146,19 @@ class Answering(Talk):
             end = {"error": "this is an error in the engine; its log says more"}
         if end is not None:
             lines.append(msgspec.json.encode(end))
-        return b"\n".join([*lines, b""]), end is not None
+        return b"\n".join([*lines, b""]) or b"\n", end is not None
+
+    def _make(self, lines: list[bytes]) -> dict[str, Any] | None:
+        """Up to ``PIECE`` of them, fewer where the next takes longer; at the end, what is said then."""
+        assert self._lines is not None
+        for line in self._lines:
+            if line is None:
+                return None
+            lines.append(msgspec.json.encode(line))
+            self._count += 1
+            if len(lines) == PIECE:
+                return None
+        return {"end": self._count}
 
 
 def _refused(why: str) -> Iterator[Any]:

@@ -44,7 +44,8 @@ def _exchange(path: str, line: bytes) -> Iterator[dict[str, Any]]:
                 engine.sendall(line)
             with engine.makefile("rb") as answer:
                 for come in answer:
-                    yield json.loads(come)
+                    if come != b"\n":
+                        yield json.loads(come)
     except TimeoutError:
         raise Failed(f"{path}: the engine did not answer for {PATIENCE:.0f} seconds") from None
     except OSError as error:
