@@ -260,6 +260,22 @@ class Sockets(TestCase):
         for one in asked:
             self.assertEqual(await one, [{"number": n} for n in range(10000)])
 
+    async def test_half_closed(self) -> None:
+        """Who says that there is no more to ask, with or without a line end, gets the answer all the same."""
+        self.serve()
+        for line in (questions.write(Sites(most=5000)), questions.write(Sites(most=5000)).rstrip()):
+            answer = await threads.deferToThread(self.exchange, line)
+            self.assertEqual(answer.splitlines()[-1], b'{"end":5000}')
+
+    def exchange(self, line: bytes) -> bytes:
+        """What comes back until the end."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(self.path)
+            client.sendall(line)
+            client.shutdown(socket.SHUT_WR)
+            with client.makefile("rb") as answer:
+                return answer.read()
+
     async def test_not_yet(self) -> None:
         """What takes time in between is waited for."""
         self.serve()

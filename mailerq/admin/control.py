@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPullProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
 from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as Talk
 from twisted.logger import Logger
@@ -68,7 +68,7 @@ class Control(Service):
         return None if port is None else port.stopListening()
 
 
-@implementer(IPullProducer)
+@implementer(IPullProducer, IHalfCloseableProtocol)
 class Answering(Talk):
     """One connection: a question, its answer, the end."""
 
@@ -96,6 +96,14 @@ class Answering(Talk):
         self._lines = iter(())
         if self._deadline.active():
             self._deadline.cancel()
+
+    def readConnectionLost(self) -> None:
+        """No more will be asked; what came is the question, and its answer can still be read."""
+        if self._lines is None:
+            self._answer(self._about(self._come))
+
+    def writeConnectionLost(self) -> None:
+        """We have said all."""
 
     def cut(self) -> None:
         """End it at once."""
