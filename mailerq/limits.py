@@ -1,19 +1,22 @@
 """The configured limits, from general to special: which number holds for a site, and from which line it comes.
 
-Pure. ``throttle.py`` and ``site.py`` make use of it.
+Pure. ``throttle.py`` and ``site.py`` make use of it. Patterns are those of the shell and know upper from lower case:
+domains and hosts come in lower case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from fnmatch import translate
+from functools import lru_cache
 from typing import Protocol
 
 from msgspec import Struct
 
 
 class Rule(Protocol):
-    """One entry of ``limits``."""
+    """One entry of ``limits``. Without any of ``domain``, ``mx``, ``ip``, ``pool`` and ``tag`` it is for all."""
 
     @property
     def line(self) -> int: ...
@@ -26,44 +29,163 @@ class Rule(Protocol):
     @property
     def pool(self) -> str | None: ...
     @property
+    def tag(self) -> str | None: ...
+    @property
     def values(self) -> Mapping[str, float]: ...
+    @property
+    def tls(self) -> str | None: ...
+    @property
+    def retry_interval(self) -> tuple[float, ...] | None: ...
 
 
 class Value(Struct, frozen=True):
-    """A number, the line of the configuration it comes from, and whether it counts for one local address alone."""
+    """A number, the line of the configuration it comes from, and what it counts by: ``per_source``: for one local
+    address alone; ``tag``: for the mail with this tag. ``cause``: why it is not the number that is configured."""
 
     number: float
     line: int
     per_source: bool
+    tag: str | None = None
+    cause: str = ""
 
 
 Limits = dict[str, Value]
+Pools = Mapping[str, Collection[str]]
+
+
+class Manner(Struct, frozen=True):
+    """What a recipient's domain has for itself, whatever else shares its hosts; None: nothing is said."""
+
+    tls: str | None = None
+    retry_interval: tuple[float, ...] | None = None
+
+
+@lru_cache(4096)
+def pattern(text: str) -> Callable[[str], bool]:
+    """Whether a name is meant by a pattern of the shell, as a function that is made once."""
+    if not any(sign in text for sign in "*?["):
+        return text.__eq__
+    found = re.compile(translate(text)).match
+    return lambda name: found(name) is not None
+
+
+def _any(text: str | None, names: Iterable[str]) -> bool:
+    return text is None or any(map(pattern(text), names))
+
+
+def _is_for(rule: Rule, source: str | None, pools: Pools) -> bool:
+    """Whether a rule holds for mail from a local address."""
+    if rule.ip is not None and (source is None or not pattern(rule.ip)(source)):
+        return False
+    return rule.pool is None or (source is not None and source in pools.get(rule.pool, ()))
+
+
+class Matched:
+    """The rules that hold for one site: those for its MX hosts and for one, at least, of the domains known so far.
+
+    ``rules`` are they, in their order. To learn of one more domain costs a look at the patterns that have not fitted
+    yet, whatever the number of domains is; names without ``*?[`` are found at once.
+    """
+
+    __slots__ = ("_exact", "_found", "_open", "_rules", "rules", "tagged")
+
+    def __init__(self, rules: Iterable[Rule], mx_names: Collection[str], domains: Iterable[str] = ()) -> None:
+        self._rules = tuple(rules)
+        self._found: set[int] = set()
+        self._exact: dict[str, list[int]] = {}
+        self._open: dict[int, Callable[[str], bool]] = {}
+        for index, rule in enumerate(self._rules):
+            if not _any(rule.mx, mx_names):
+                continue
+            if rule.domain is None:
+                self._found.add(index)
+            elif any(sign in rule.domain for sign in "*?["):
+                self._open[index] = pattern(rule.domain)
+            else:
+                self._exact.setdefault(rule.domain, []).append(index)
+        for domain in domains:
+            self._add(domain)
+        self._list()
+
+    def know_domain(self, domain: str) -> bool:
+        """One more domain is of this site; whether more rules hold now."""
+        if not self._add(domain):
+            return False
+        self._list()
+        return True
+
+    def _add(self, domain: str) -> bool:
+        new = self._exact.pop(domain, [])
+        new += [index for index, fits in self._open.items() if fits(domain)]
+        for index in new:
+            self._open.pop(index, None)
+        self._found.update(new)
+        return bool(new)
+
+    def _list(self) -> None:
+        self.rules = tuple(self._rules[index] for index in sorted(self._found))
+        self.tagged = tuple(rule for rule in self.rules if rule.tag is not None and rule.values)
+
+    def limits(self, source: str | None, pools: Pools) -> Limits:
+        """See ``cascade``."""
+        return _values((rule for rule in self.rules if rule.tag is None), source, pools)
+
+    def tag_limits(self, source: str | None, pools: Pools, tag: str) -> Limits:
+        """See the function of that name."""
+        return _values((rule for rule in self.tagged if _any(rule.tag, (tag,))), source, pools, tag)
+
+    def limited_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
+        """See the function of that name."""
+        if not self.tagged:
+            return ()
+        return tuple(tag for tag in dict.fromkeys(tags) if any(_any(rule.tag, (tag,)) for rule in self.tagged))
+
+
+def _values(rules: Iterable[Rule], source: str | None, pools: Pools, tag: str | None = None) -> Limits:
+    found: Limits = {}
+    for rule in rules:
+        if _is_for(rule, source, pools):
+            per_source = rule.ip is not None or rule.pool is not None
+            for key, number in rule.values.items():
+                found[key] = Value(number, rule.line, per_source, tag)
+    return found
 
 
 def cascade(
+    rules: Iterable[Rule], domains: Collection[str], mx_names: Collection[str], source: str | None, pools: Pools
+) -> Limits:
+    """What holds for a site (the domains that are known to be of it, its MX hosts) and mail from ``source``, whatever
+    its tags are. Later rules win, key by key."""
+    return Matched(rules, mx_names, domains).limits(source, pools)
+
+
+def tag_limits(  # noqa: PLR0917 (as cascade, and the tag)
     rules: Iterable[Rule],
     domains: Collection[str],
     mx_names: Collection[str],
     source: str | None,
-    pools: Mapping[str, Collection[str]],
+    pools: Pools,
+    tag: str,
 ) -> Limits:
-    """What holds for a site (the domains that are known to be of it, its MX hosts) and mail from ``source``.
+    """What holds in addition, for mail with ``tag`` alone. Later rules win, key by key."""
+    return Matched(rules, mx_names, domains).tag_limits(source, pools, tag)
 
-    Later rules win, key by key. Patterns are those of the shell.
-    """
-    found: Limits = {}
+
+def limited_tags(
+    rules: Iterable[Rule], domains: Collection[str], mx_names: Collection[str], tags: Iterable[str]
+) -> tuple[str, ...]:
+    """Those of ``tags``, in their order and each once, for which a number may hold in addition."""
+    return Matched(rules, mx_names, domains).limited_tags(tags)
+
+
+def manner(rules: Iterable[Rule], domain: str, mx_names: Collection[str], tags: Collection[str]) -> Manner:
+    """What holds for mail to one ``domain``, whose hosts are ``mx_names``. Later rules win, key by key."""
+    tls: str | None = None
+    retry_interval: tuple[float, ...] | None = None
     for rule in rules:
-        if not _matches(rule.domain, domains) or not _matches(rule.mx, mx_names):
+        if rule.tls is None and rule.retry_interval is None:
             continue
-        per_source = rule.ip is not None or rule.pool is not None
-        if rule.ip is not None and (source is None or not fnmatchcase(source, rule.ip)):
-            continue
-        if rule.pool is not None and (source is None or source not in pools.get(rule.pool, ())):
-            continue
-        for key, number in rule.values.items():
-            found[key] = Value(number, rule.line, per_source)
-    return found
-
-
-def _matches(pattern: str | None, names: Collection[str]) -> bool:
-    return pattern is None or any(fnmatchcase(name, pattern) for name in names)
+        if _any(rule.domain, (domain,)) and _any(rule.mx, mx_names) and _any(rule.tag, tags):
+            tls = rule.tls if rule.tls is not None else tls
+            retry_interval = rule.retry_interval if rule.retry_interval is not None else retry_interval
+    return Manner(tls, retry_interval)

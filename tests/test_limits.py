@@ -17,6 +17,9 @@ class Rule(Struct, frozen=True):
     mx: str | None = None
     ip: str | None = None
     pool: str | None = None
+    tag: str | None = None
+    tls: str | None = None
+    retry_interval: tuple[float, ...] | None = None
 
 
 def rule(line: int, rate: float, **scope: Any) -> Rule:
