@@ -157,7 +157,8 @@ def _rates(site: Site, budget: Budget, key: str, limit: Limit, around: Around) -
 
 def _limit(key: str, value: Value, source: str | None, around: Around) -> Limit:
     scope = _scope(source) if value.per_source else ""
-    return Limit(named(key, value), value.number, place(around.source, value.line), scope, value.cause)
+    name = key.replace("_", "-") if value.tag is None else named(key, value)
+    return Limit(name, value.number, place(around.source, value.line), scope, value.cause)
 
 
 def _scope(source: str | None) -> str:
@@ -236,10 +237,9 @@ def _pauses(site: Site, around: Around) -> Iterator[Limit]:
             all(scope.fits_mail(domain, ()) for domain in site.domains)
             and all(scope.fits_source(source, terms.pools) for source in sources)
         )  # fmt: skip
-        name = f"{PAUSE} ({pause.why})" if pause.why else PAUSE
         by = "a host asked for it" if pause.by == "reply" else f"id {pause.id}"
         what = "" if pause.site is not None and not scope.of_source else f"of {scope}"
-        yield Limit(name, place=by, scope=what, free_at=pause.until, stops=stops)
+        yield Limit(PAUSE, place=by, scope=what, why=pause.why, free_at=pause.until, stops=stops)
 
 
 # -- what of them binds ----------------------------------------------------------------------------------------------
@@ -249,9 +249,9 @@ def _binding(site: Site, limits: Sequence[Limit]) -> Limit | None:
     """What the first that wait are waiting for, as the site has found; of several of that name the one that is over
     first. None where that is none of the limits: its turn has only just come."""
     name = _blocked_by(site)
-    same = [limit for limit in limits if limit.name == name]
+    same = [limit for limit in limits if name in (limit.name, f"{limit.name} ({limit.why})")]
     if not site.waiting():  # all are parked: what keeps a mail from going now
-        same = [limit for limit in limits if limit.stops] or [one for one in limits if one.name.startswith(PAUSE)]
+        same = [limit for limit in limits if limit.stops] or [one for one in limits if one.name == PAUSE]
     return min(same, key=lambda limit: (not limit.stops, limit.free_at or NEVER), default=None)
 
 

@@ -389,9 +389,9 @@ class Commands(SynchronousTestCase):
             mock.patch("sys.stdout", screen),
             mock.patch("time.sleep", lambda _: next(turns)()),
             mock.patch("shutil.get_terminal_size", lambda: os.terminal_size((50, 10))),
-            self.assertRaises(KeyboardInterrupt),
         ):
-            sites.run(argparse.Namespace(watch=False, once=False, sort="name", n=None, json=False), self.settings)
+            given = argparse.Namespace(watch=False, once=False, sort="name", n=None, json=False)
+            self.assertEqual(sites.run(given, self.settings), 0)
         drawn = [call.args[0] for call in screen.write.call_args_list]
         self.assertEqual(len(drawn), 3)
         self.assertEqual(engine.questions[0], Sites("name", 6))

@@ -21,6 +21,7 @@ from mailerq.moves import Close, Give, Open, Park, WakeAt
 from mailerq.pauses import Pauses
 from mailerq.route import Host, Route
 from mailerq.site import Site
+from mailerq.slowdown import SlowDown
 from mailerq.terms import Terms
 
 NOW = 1_800_000_000.0
@@ -245,12 +246,26 @@ class Binding(SynchronousTestCase):
         place = Place(pauses=pauses)
         place.add(3)
         pauses.add(NOW, NOW + 60, "too many bounces", domain="example.org")
-        self.assertEqual(place.explained().limits[0].name, "pause (too many bounces)")
+        self.assertEqual(place.explained().limits[0].why, "too many bounces")
         place.look()
         found = place.explained()
         self.assertEqual((found.waiting, found.parked, place.parked), (0, 3, 3))
-        self.assertEqual((found.binds, found.next), ("pause (too many bounces)", NOW + 60))
-        self.assertEqual(found.limits[0].place, "id 1")
+        self.assertEqual((found.binds, found.next), ("pause", NOW + 60))
+        self.assertEqual((found.limits[0].place, found.limits[0].why), ("id 1", "too many bounces"))
+
+    def test_slowed(self) -> None:
+        """A limit that is reduced for a time: the line of the rule, and what the host said."""
+        place = Place(Rule({"messages_per_minute": 600.0}, 12))
+        slow = SlowDown({"messages_per_minute": 30.0}, NOW + 600, NOW, "421 too fast", 40)
+        place.site.allowance.slow(None, slow)
+        place.add(3)
+        place.look()
+        place.ready()
+        place.look(0.5)
+        found = place.explained()
+        self.assertEqual(found.binds, "messages-per-minute")
+        self.assertEqual((found.limits[0].number, found.limits[0].place), (30.0, "a.yaml:40"))
+        self.assertIn("421 too fast", found.limits[0].why)
 
     def test_asking_changes_nothing(self) -> None:
         """Who asks between the begin of a pause and the site's look at it does not keep it from beginning."""
@@ -270,7 +285,7 @@ class Binding(SynchronousTestCase):
         pauses.add(NOW - 5, NOW - 1, "old", domain="example.org")
         found = place.explained()
         self.assertFalse(limit(found, "pause", "of tag news").stops)
-        self.assertFalse(any("old" in one.name for one in found.limits))
+        self.assertFalse(any("old" in one.why for one in found.limits))
 
     def test_parked(self) -> None:
         """What is parked is counted until it comes back."""

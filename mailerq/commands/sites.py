@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -45,7 +46,8 @@ def run(arguments: argparse.Namespace, settings: Any) -> int:
     elif not watch:
         print("\n".join(_table(arguments, settings, MOST)))
     else:
-        _watch(arguments, settings, on_terminal)
+        with suppress(KeyboardInterrupt):  # that is how it ends
+            _watch(arguments, settings, on_terminal)
     return 0
 
 
