@@ -15,6 +15,8 @@ from typing import Any
 import attrs
 
 from mailerq.limit_rules import COUNTS, OF_A_DOMAIN, SCOPES, LimitRule, for_all, limit_rule
+from mailerq.schedule_rules import KEYS as SCHEDULE_KEYS
+from mailerq.schedule_rules import ScheduleRule, doubtful, schedule_rule
 from mailerq.shapes import (
     endpoint,
     entry_of,
@@ -302,6 +304,7 @@ class Settings:
     smarthost: Smarthost | None = key(None, _smarthost, null=True)
     limits: tuple[LimitRule, ...] = key(attrs.Factory(_default_limits, takes_self=True), items(limit_rule))
     pools: Mapping[str, tuple[str, ...]] = key(attrs.Factory(dict), takes_null(_pools))
+    schedules: tuple[ScheduleRule, ...] = key((), items(schedule_rule))
     workers: int = key(1, _workers)
     manhole: str | None = key(None, text, null=True)
     log: Log = key(attrs.Factory(Log), section(Log))
@@ -373,7 +376,9 @@ def known_keys() -> list[str]:
 
     keys = walk(Settings, "")
     at = keys.index("limits") + 1
-    return keys[:at] + [f"limits.{name}" for name in (*SCOPES, *COUNTS, "timeouts", *OF_A_DOMAIN)] + keys[at:]
+    keys[at:at] = [f"limits.{name}" for name in (*SCOPES, *COUNTS, "timeouts", *OF_A_DOMAIN)]
+    at = keys.index("schedules") + 1
+    return keys[:at] + [f"schedules.{name}" for name in SCHEDULE_KEYS] + keys[at:]
 
 
 def crossed(settings: Settings) -> list[tuple[str, str]]:
@@ -395,4 +400,5 @@ def crossed(settings: Settings) -> list[tuple[str, str]]:
         low, high = rule.values.get("connection_min_messages"), rule.values.get("connection_max_messages")
         if low is not None and high is not None and low > high:
             found.append((f"limits.{number}.connection-min-messages", "is above connection-max-messages"))
+    found += [(f"schedules.{path}", what) for path, what in doubtful(settings.schedules, settings.pools)]
     return found
