@@ -8,6 +8,7 @@ from typing import NamedTuple
 from mailerq.reply import Reply
 from mailerq.simulate.minutes import Minutes
 from mailerq.simulate.provider import Provider
+from mailerq.simulate.wait_times import WaitTimes
 
 
 class Observation(NamedTuple):
@@ -67,3 +68,10 @@ class Recorder:
             one.deferred[-1] += 1
         else:
             one.refused[-1] += 1
+
+    def waits(self) -> WaitTimes:
+        """How long jobs waited, to all providers together."""
+        together = WaitTimes()
+        for one in self.minutes:
+            together.add_all(one.waits)
+        return together

@@ -129,12 +129,17 @@ class Simulation:
 
     def run(self, until: float | None = None) -> Simulation:
         """Until all jobs have ended, or until that time (seconds since the start) if it is given."""
-        if until is not None:
-            self._stops_drained = False
+        self._stops_drained = until is None
+        if until is not None or not self.drained:
+            self.clock.run(float("inf") if until is None else self.start + until)
+        self.recorder.raise_bug()
+        return self
+
+    def run_drained(self, until: float) -> Simulation:
+        """Until all jobs have ended, but not after that time."""
+        self._stops_drained = True
+        if not self.drained:
             self.clock.run(self.start + until)
-        elif not self.drained:
-            self._stops_drained = True
-            self.clock.run()
         self.recorder.raise_bug()
         return self
 

@@ -26,6 +26,13 @@ class WaitTimes:
         bucket = int(log(seconds / SMALLEST) / STEP) + 1 if seconds > SMALLEST else 0
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
 
+    def add_all(self, other: WaitTimes) -> None:
+        """Those of another, too."""
+        self.count += other.count
+        self.longest = max(self.longest, other.longest)
+        for bucket, count in other._buckets.items():
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + count
+
     def percentile(self, share: float) -> float:
         """Seconds within which that share of all was done; 0 where there is none."""
         left = share * self.count

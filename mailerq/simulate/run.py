@@ -1,0 +1,59 @@
+"""One policy after the other, tried on the same traffic in the same world."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mailerq.settings import Settings, SettingsError
+from mailerq.simulate.job_file import JobFile
+from mailerq.simulate.mix import Mix, parse_mix
+from mailerq.simulate.simulation import START, Simulation
+from mailerq.simulate.summary import Summary, summed
+
+DEFAULT = Path(__file__).with_name("default_mix.yaml")
+EACH = 60.0  # seconds of simulated time between two looks at how far it is
+Progress = Callable[[Simulation], None]
+
+
+def load_mix(path: str | None) -> Mix:
+    """The mix of a file; None: the one that is built in. Raises ``SettingsError`` with all that is wrong."""
+    name = path or str(DEFAULT)
+    try:
+        text = Path(name).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SettingsError([f"{name}: cannot be read: {error.strerror or error}"]) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SettingsError([f"{name}:{line}:1: is not written in UTF-8"]) from None
+    return parse_mix(text, name, os.environ)
+
+
+def simulate(
+    name: str,
+    settings: Settings,
+    mix: Mix,
+    seed: int,
+    *,
+    jobs: JobFile | None = None,
+    until: float | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Run it until it is drained, or ``until`` so many seconds after its start."""
+    begun = time.process_time()
+    traffic = None if jobs is None else jobs.at
+    start = START if jobs is None or jobs.start is None else jobs.start
+    simulation = Simulation(settings, mix, seed, traffic=traffic, start=start, observe=False)
+    end = float("inf") if until is None else until
+    if progress is not None:
+
+        def look() -> None:
+            progress(simulation)
+            simulation.at(simulation.now + EACH, look)
+
+        look()
+    simulation.run_drained(end)
+    simulation.check()
+    return summed(name, simulation.recorder, simulation.now, time.process_time() - begun)
