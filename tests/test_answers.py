@@ -9,6 +9,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +41,7 @@ from mailerq.settings import Settings, parse
 from mailerq.site import Site
 from mailerq.terms import Terms
 
+ROOT = Path(__file__).parents[1]
 NOW = 1_800_000_000.0
 ROUTE = Route(("mx.example",), (Host("198.51.100.1", 25, "mx.example"),))
 
@@ -352,6 +355,18 @@ class Commands(SynchronousTestCase):
         (line,) = self.run_it(explain, "example.org", "--json")
         self.assertEqual(msgspec.json.decode(line, type=SiteSeen), SITE)
         self.assertEqual(engine.questions, [Explain("example.org")] * 2)
+
+    def test_quick(self) -> None:
+        """Twisted is not loaded."""
+        config = self.folder / "a.yaml"
+        config.write_text(f"control: {self.path}\n")
+        code = (
+            "import sys; from mailerq.cli import main; "
+            f"print(main(['sites', '-c', '{config}']), main(['pauses', '-c', '{config}'])); "
+            "print('twisted' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, timeout=60)
+        self.assertEqual(done.stdout, b"1 1\nFalse\n", done.stderr)
 
     def test_explain_alone(self) -> None:
         """Without an engine: what the configuration says of a domain, with a note; of a job nobody knows."""
