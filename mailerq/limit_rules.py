@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from mailerq.shapes import Read, ip, rate, text, time, times, whole, word, wrong
-from mailerq.yaml_source import Node, Problem, Table, Wrong, is_null, suggestion
+from mailerq.yaml_source import Node, Problem, Table, Wrong, is_null, quoted, suggestion
 
 COUNTS: dict[str, Read] = {
     "messages-per-minute": rate(),
@@ -153,3 +153,16 @@ def for_all(offline_time: float, rules: tuple[LimitRule, ...] = ()) -> tuple[Lim
         first = attrs.evolve(rules[0], values={**values, **rules[0].values})
         rules = rules[1:]
     return (first, *rules)
+
+
+def crossed_limits(rules: tuple[LimitRule, ...], pools: Mapping[str, object]) -> list[tuple[str, str]]:
+    """What does not fit together: (key, what)."""
+    found = []
+    for number, rule in enumerate(rules):
+        if rule.pool is not None and rule.pool not in pools:
+            hint = suggestion(rule.pool, pools)
+            found.append((f"limits.{number}.pool", f"there is no pool {quoted(rule.pool)}{hint}"))
+        low, high = rule.values.get("connection_min_messages"), rule.values.get("connection_max_messages")
+        if low is not None and high is not None and low > high:
+            found.append((f"limits.{number}.connection-min-messages", "is above connection-max-messages"))
+    return found

@@ -14,7 +14,8 @@ from typing import Any
 
 import attrs
 
-from mailerq.limit_rules import COUNTS, OF_A_DOMAIN, SCOPES, LimitRule, for_all, limit_rule
+from mailerq.limit_rules import KEYS as LIMIT_KEYS
+from mailerq.limit_rules import TLS, LimitRule, crossed_limits, for_all, limit_rule
 from mailerq.schedule_rules import KEYS as SCHEDULE_KEYS
 from mailerq.schedule_rules import ScheduleRule, doubtful, schedule_rule
 from mailerq.shapes import (
@@ -38,7 +39,7 @@ from mailerq.shapes import (
     word,
     wrong,
 )
-from mailerq.yaml_source import Mark, Node, Problem, Table, Wrong, quoted, read, suggestion
+from mailerq.yaml_source import Mark, Node, Problem, Table, Wrong, quoted, read
 
 PORT = whole(1, 65535)
 
@@ -166,7 +167,8 @@ class Queues:
 
 @attrs.frozen
 class Delivery:
-    """How long and how often a job is tried. ``max_attempts`` 0: without limit."""
+    """How long and how often a job is tried, and by which of their properties jobs take turns (``fair_by``; None: first
+    come, first served). ``max_attempts`` 0: without limit."""
 
     max_attempts: int = key(6, whole(0))
     max_delivery_time: float = key(86400.0, time())
@@ -204,7 +206,7 @@ class Smtp:
     max_connections: int = key(1000, whole(1))
     hostname: str | None = key(None, _ehlo, null=True)
     ips: tuple[str, ...] = key((), weighted)
-    tls: str = key("opportunistic", word("none", "opportunistic", "required", "verified"))
+    tls: str = key("opportunistic", TLS)
     tls_forget: float = key(3600.0, time(zero=True))
     timeouts: Timeouts = key(attrs.Factory(Timeouts), section(Timeouts))
     auth_in_clear: bool = key(False, switch)
@@ -376,7 +378,7 @@ def known_keys() -> list[str]:
 
     keys = walk(Settings, "")
     at = keys.index("limits") + 1
-    keys[at:at] = [f"limits.{name}" for name in (*SCOPES, *COUNTS, "timeouts", *OF_A_DOMAIN)]
+    keys[at:at] = [f"limits.{name}" for name in LIMIT_KEYS]
     at = keys.index("schedules") + 1
     return keys[:at] + [f"schedules.{name}" for name in SCHEDULE_KEYS] + keys[at:]
 
@@ -393,12 +395,6 @@ def crossed(settings: Settings) -> list[tuple[str, str]]:
         found.append(("queues.max-priority", "quorum queues have no priorities"))
     if queues.type == "quorum" and not queues.durable:
         found.append(("queues.durable", "quorum queues are always durable"))
-    for number, rule in enumerate(settings.limits):
-        if rule.pool is not None and rule.pool not in settings.pools:
-            hint = suggestion(rule.pool, settings.pools)
-            found.append((f"limits.{number}.pool", f"there is no pool {quoted(rule.pool)}{hint}"))
-        low, high = rule.values.get("connection_min_messages"), rule.values.get("connection_max_messages")
-        if low is not None and high is not None and low > high:
-            found.append((f"limits.{number}.connection-min-messages", "is above connection-max-messages"))
+    found += crossed_limits(settings.limits, settings.pools)
     found += [(f"schedules.{path}", what) for path, what in doubtful(settings.schedules, settings.pools)]
     return found

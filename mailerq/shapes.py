@@ -249,11 +249,11 @@ def weighted(node: Node) -> tuple[str, ...]:
 
     def read_some(one: Node) -> tuple[str, ...]:
         given = text(one)
-        address, star, count = given.partition("*")
-        if star and not (count.isdecimal() and 1 <= int(count) <= 1000):
+        address, star, count = (part.strip() for part in given.partition("*"))
+        if star and not (count.isdecimal() and len(count) <= 4 and 1 <= int(count) <= 1000):
             raise wrong(one, f"{quoted(given)}: a weight is written {address}*3, with a number from 1 to 1000")
         try:
-            return (str(ipaddress.ip_address(address.strip())),) * int(count or 1)
+            return (str(ipaddress.ip_address(address)),) * int(count or 1)
         except ValueError:
             raise wrong(one, f"{quoted(given)} is no IP address")
 

@@ -45,8 +45,8 @@ class Defaults(SynchronousTestCase):
         head, limits = text.split("\nlimits:\n")
         limits = re.sub(r"(?m)^  # ", "  ", limits).replace("pools: {} ", "pools: {transactional: [192.0.2.7]} ")
         rules = good("limits:\n" + limits).limits
-        self.assertEqual([rule.mx for rule in rules], [None, None, "*.mail.example", None, None])
-        self.assertEqual(len(rules[1].values), 14)
+        self.assertEqual([rule.mx for rule in rules], [None, None, "*.mail.example", None, None, "*.mail.example"])
+        self.assertEqual(len(rules[1].values), 19)
         smarthost = re.search(r"(?m)^smarthost: null\n((?:#.*\n)+)", head)
         assert smarthost
         environ = {"SMARTHOST_USER": "u", "SMARTHOST_PASSWORD": "p"}
@@ -76,6 +76,7 @@ class Defaults(SynchronousTestCase):
         expected = {
             "max_connections": 20,
             "max_starting": 4,
+            "initial_connections": 5,
             "connection_max_idle": 1.0,
             "max_queue": 1000,
             "offline_time": 420.0,
