@@ -13,6 +13,9 @@ PURE = [
     *("smtp/wire", "smtp/reader", "smtp/tracker", "smtp/downgrade", "smtp/envelope", "smtp/address", "smtp/extensions"),
     "smtp/auth",
     *("window", "slowdown", "warmup", "schedule_rules", "pauses"),
+    *("simulate/provider", "simulate/stream", "simulate/mix", "simulate/places", "simulate/remote", "simulate/dice"),
+    *("simulate/traffic", "simulate/ledger", "simulate/recorder", "simulate/minutes", "simulate/wait_times"),
+    *("simulate/summary", "simulate/report", "simulate/svg", "simulate/drawing"),
 ]
 IMPURE = (
     "random.",

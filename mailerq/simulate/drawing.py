@@ -19,7 +19,6 @@ TOP, ROW, BETWEEN, BOTTOM = 92.0, 118.0, 44.0, 48.0
 MOST = 10  # providers that are drawn
 FINEST = 240  # points of a curve
 COLOURS = ("#2563eb", "#ea580c")  # the policy that is tried, and the one that it is compared with
-PUT_OFF = "#dc2626"
 _STEPS = (60, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800)
 
 Series = list[float]
@@ -99,7 +98,7 @@ def _draw_head(svg: Svg, runs: Sequence[Summary]) -> None:
         svg.text(x + 28, 32, run.name, size=14, bold=True)
         svg.text(x + 28, 50, f"{run.jobs} jobs, {run.results['success']} delivered, {done}", size=11, fill=FAINT)
         x += 340
-    svg.line((WIDTH - RIGHT - 176, 28), (WIDTH - RIGHT - 152, 28), stroke=PUT_OFF, width=1.6, dashes="3 2")
+    svg.line((WIDTH - RIGHT - 176, 28), (WIDTH - RIGHT - 152, 28), stroke=FAINT, width=1.6, dashes="2 2")
     svg.text(WIDTH - RIGHT - 146, 32, "put off or turned away", size=12)
 
 
@@ -109,9 +108,9 @@ def _draw_sent(svg: Svg, panel: Panel, runs: Sequence[Minutes | None]) -> None:
     panel.reach(series + trouble)
     _draw_axes(svg, panel, "messages a minute")
     _draw_series(svg, panel, series)
-    for values in trouble:
+    for values, colour in reversed(list(zip(trouble, COLOURS, strict=False))):
         if any(values):
-            svg.curve(_curve(panel, values), stroke=PUT_OFF, width=1.2, dashes="3 2")
+            svg.curve(_curve(panel, values), stroke=colour, width=1.3, dashes="2 2")
 
 
 def _draw_waiting(svg: Svg, panel: Panel, runs: Sequence[Minutes | None]) -> None:

@@ -12,9 +12,8 @@ import msgspec
 from msgspec import Raw
 
 from mailerq.job import encode_pieces, parse_time
-from mailerq.simulate.network import NUMBER, SIZE
 from mailerq.simulate.places import Places
-from mailerq.simulate.traffic import Arrival
+from mailerq.simulate.traffic import NUMBER, SIZE, Arrival
 
 TYPICAL = 5000  # bytes of a message that the file does not have
 _LEFT_OUT = ("mime", "key", "queues", "results", "seen", "dkim", "data", "headers", "dsn", "inlinecss", "normalize")

@@ -13,6 +13,7 @@ from mailerq.simulate.places import Place, Places
 from mailerq.simulate.provider import Provider
 from mailerq.simulate.recorder import Observation, Recorder
 from mailerq.simulate.remote import Remote
+from mailerq.simulate.traffic import number_of
 
 HERE = "198.51.100.1"
 """The local address that the system would take."""
@@ -123,13 +124,3 @@ class Network:
         for connection in list(self.open):
             connection.cut()
         self.returning.clear()
-
-
-def number_of(job: Any) -> int:
-    """The number that a simulated job carries; -1 where it carries none."""
-    return int(bytes(job.pieces.get(NUMBER, b"-1")))
-
-
-NUMBER = "simulated-number"
-SIZE = "simulated-bytes"
-"""Properties of simulated jobs: which it is, and how large its message would be (there is none)."""

@@ -10,8 +10,7 @@ import msgspec
 
 from mailerq.interfaces import Publication
 from mailerq.queues.memory import MemoryQueues
-from mailerq.simulate.network import NUMBER
-from mailerq.simulate.traffic import Arrival
+from mailerq.simulate.traffic import NUMBER, Arrival
 
 AHEAD = 200
 """Jobs that are written down before they are taken."""

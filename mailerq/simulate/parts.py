@@ -17,10 +17,11 @@ from mailerq.scheduler import Scheduler
 from mailerq.settings import Settings
 from mailerq.simulate.clock import SimulatedClock
 from mailerq.simulate.memory_journal import MemoryJournal
-from mailerq.simulate.network import HERE, SIZE, Network
+from mailerq.simulate.network import HERE, Network
 from mailerq.simulate.outbox import Outbox
 from mailerq.simulate.places import Places
 from mailerq.simulate.recorder import Recorder
+from mailerq.simulate.traffic import SIZE
 
 
 class Names:

@@ -18,12 +18,12 @@ from mailerq.simulate.clock import SimulatedClock
 from mailerq.simulate.ledger import Ledger, NotConserved
 from mailerq.simulate.memory_journal import MemoryJournal
 from mailerq.simulate.mix import OTHER, Mix
-from mailerq.simulate.network import NUMBER, SIZE, Network
+from mailerq.simulate.network import Network
 from mailerq.simulate.outbox import Outbox
 from mailerq.simulate.parts import Parts, for_simulation
 from mailerq.simulate.places import Places
 from mailerq.simulate.recorder import Observation, Recorder
-from mailerq.simulate.traffic import Arrival, ITraffic, MixTraffic
+from mailerq.simulate.traffic import NUMBER, SIZE, Arrival, ITraffic, MixTraffic
 
 START = 1_800_000_000.0
 """When a simulation begins, in epoch seconds: 2027-01-15 08:00 UTC."""

@@ -13,13 +13,22 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from mailerq.job import Job
 from mailerq.simulate.dice import mixed, part_of
 from mailerq.simulate.mix import Mix
-from mailerq.simulate.network import NUMBER, SIZE
 from mailerq.simulate.places import Places
 from mailerq.simulate.stream import Stream
 
+NUMBER = "simulated-number"
+SIZE = "simulated-bytes"
+"""Properties of simulated jobs: which it is, and how large its message would be (there is none)."""
+
 _json = msgspec.json.Encoder().encode
+
+
+def number_of(job: Job) -> int:
+    """The number that a simulated job carries; -1 where it carries none."""
+    return int(bytes(job.pieces.get(NUMBER, b"-1")))
 
 
 class Arrival(NamedTuple):
