@@ -136,12 +136,13 @@ def _misplaced(node: Table) -> list[Problem]:
     names = node.entries
     problems = []
     for name in names:
-        if name in OF_A_DOMAIN and ("ip" in names or "pool" in names):
-            what = "belongs to the recipient's domain, whatever address its mail leaves from: leave out ip and pool"
-            problems.append(Problem(names[name].mark, name, what))
         if "tag" in names and name in KEYS and name not in SCOPES and name not in OF_A_TAG:
             what = f"cannot be limited for a tag, for connections carry mails of all tags; {', '.join(OF_A_TAG)} can"
-            problems.append(Problem(names[name].mark, name, what))
+        elif name in OF_A_DOMAIN and ("ip" in names or "pool" in names):
+            what = "belongs to the recipient's domain, whatever address its mail leaves from: leave out ip and pool"
+        else:
+            continue
+        problems.append(Problem(names[name].mark, name, what))
     return problems
 
 

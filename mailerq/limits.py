@@ -40,17 +40,20 @@ class Rule(Protocol):
 
 class Value(Struct, frozen=True):
     """A number, the line of the configuration it comes from, and what it counts by: ``per_source``: for one local
-    address alone; ``tag``: for the mail with this tag. ``cause``: why it is not the number that is configured."""
+    address alone; ``tag``: for the mail with this tag; ``shared``: with all sites that have the same word there.
+    ``cause``: why it is not the number that is configured."""
 
     number: float
     line: int
     per_source: bool
     tag: str | None = None
     cause: str = ""
+    shared: str = ""
 
 
 Limits = dict[str, Value]
 Pools = Mapping[str, Collection[str]]
+WILD = "*?["  # what makes a name a pattern
 
 
 class Manner(Struct, frozen=True):
@@ -63,7 +66,7 @@ class Manner(Struct, frozen=True):
 @lru_cache(4096)
 def pattern(text: str) -> Callable[[str], bool]:
     """Whether a name is meant by a pattern of the shell, as a function that is made once."""
-    if not any(sign in text for sign in "*?["):
+    if not any(sign in text for sign in WILD):
         return text.__eq__
     found = re.compile(translate(text)).match
     return lambda name: found(name) is not None
@@ -80,50 +83,59 @@ def _is_for(rule: Rule, source: str | None, pools: Pools) -> bool:
     return rule.pool is None or (source is not None and source in pools.get(rule.pool, ()))
 
 
+class Rules(tuple[Rule, ...]):
+    """Rules in their order, looked through once for all sites: which need no look at the domain, at the hosts."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.always: list[int] = []
+        self.exact: dict[str, list[int]] = {}
+        self.wild: list[tuple[int, Callable[[str], bool]]] = []
+        self.by_mx: list[tuple[int, Callable[[str], bool]]] = []
+        for index, rule in enumerate(self):
+            if rule.mx is not None:
+                self.by_mx.append((index, pattern(rule.mx)))
+            if rule.domain is None or rule.domain == "*":
+                self.always.append(index)
+            elif any(sign in rule.domain for sign in WILD):
+                self.wild.append((index, pattern(rule.domain)))
+            else:
+                self.exact.setdefault(rule.domain, []).append(index)
+
+
 class Matched:
     """The rules that hold for one site: those for its MX hosts and for one, at least, of the domains known so far.
 
-    ``rules`` are they, in their order. To learn of one more domain costs a look at the patterns that have not fitted
-    yet, whatever the number of domains is; names without ``*?[`` are found at once.
+    ``rules`` are they, in their order. To learn of one more domain costs a look at the patterns with ``*?[``, whatever
+    the number of domains is. Where there are many sites, hand all of them the same ``Rules``.
     """
 
-    __slots__ = ("_exact", "_found", "_open", "_rules", "rules", "tagged")
+    __slots__ = ("_all", "_closed", "_found", "rules", "tagged")
 
     def __init__(self, rules: Iterable[Rule], mx_names: Collection[str], domains: Iterable[str] = ()) -> None:
-        self._rules = tuple(rules)
-        self._found: set[int] = set()
-        self._exact: dict[str, list[int]] = {}
-        self._open: dict[int, Callable[[str], bool]] = {}
-        for index, rule in enumerate(self._rules):
-            if not _any(rule.mx, mx_names):
-                continue
-            if rule.domain is None:
-                self._found.add(index)
-            elif any(sign in rule.domain for sign in "*?["):
-                self._open[index] = pattern(rule.domain)
-            else:
-                self._exact.setdefault(rule.domain, []).append(index)
+        self._all = all_rules = rules if isinstance(rules, Rules) else Rules(rules)
+        self._closed = {index for index, fits in all_rules.by_mx if not any(map(fits, mx_names))}
+        self._found = set(all_rules.always)
         for domain in domains:
-            self._add(domain)
+            self._found |= self._new(domain)
         self._list()
 
     def know_domain(self, domain: str) -> bool:
         """One more domain is of this site; whether more rules hold now."""
-        if not self._add(domain):
-            return False
-        self._list()
-        return True
-
-    def _add(self, domain: str) -> bool:
-        new = self._exact.pop(domain, [])
-        new += [index for index, fits in self._open.items() if fits(domain)]
-        for index in new:
-            self._open.pop(index, None)
-        self._found.update(new)
+        new = self._new(domain)
+        if new:
+            self._found |= new
+            self._list()
         return bool(new)
 
+    def _new(self, domain: str) -> set[int]:
+        """The rules that hold as soon as ``domain`` is of this site."""
+        found, closed = self._found, self._closed
+        new = {index for index in self._all.exact.get(domain, ()) if index not in found and index not in closed}
+        new.update(i for i, fits in self._all.wild if i not in found and i not in closed and fits(domain))
+        return new
+
     def _list(self) -> None:
-        self.rules = tuple(self._rules[index] for index in sorted(self._found))
+        self.rules = tuple(self._all[index] for index in sorted(self._found - self._closed))
         self.tagged = tuple(rule for rule in self.rules if rule.tag is not None and rule.values)
 
     def limits(self, source: str | None, pools: Pools) -> Limits:

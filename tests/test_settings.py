@@ -160,6 +160,47 @@ pools: {p: [192.0.2.1]}
         self.assertEqual((ip.ip, ip.values), ("2001:db8::1", {"connection_max_idle": 0.0}))
         self.assertEqual((pool.pool, pool.values), ("p", {"offline_time": 3600.0}))
 
+    def test_limits_of_tags(self) -> None:
+        """A tag keeps its case; its rules may say rates of mails and when it is tried again."""
+        (_, rule) = good("limits: [{tag: News-*, messages-per-minute: 5/s, retry-interval: 5m*2}]").limits
+        self.assertEqual((rule.tag, rule.domain, rule.values), ("News-*", None, {"messages_per_minute": 300.0}))
+        self.assertEqual(rule.retry_interval, (300.0, 300.0))
+
+    def test_limits_of_a_domain(self) -> None:
+        """Timeouts are numbers like the others; tls and retry-interval are attributes."""
+        text = """limits:
+  - {domain: a, timeouts: {connect: 5s, end: 5m}, tls: required, initial-connections: 30, max-connections: 2}
+"""
+        (_, rule) = good(text).limits
+        expected = {"timeout_connect": 5.0, "timeout_end": 300.0, "initial_connections": 30, "max_connections": 2}
+        self.assertEqual((rule.values, rule.tls, rule.retry_interval), (expected, "required", None))
+
+    def test_first_rule_keeps_what_is_a_domains_own(self) -> None:
+        """A first rule for all says tls and retry-interval for all; a first one for a tag is not for all."""
+        (first,) = good('limits: [{domain: "*", tls: none, retry-interval: 1m}]').limits
+        self.assertEqual((first.tls, first.retry_interval, first.values["max_queue"]), ("none", (60.0,), 1000))
+        first, tag = good('limits: [{domain: "*", tag: x, messages-per-minute: 1}]').limits
+        self.assertEqual((first.line, first.tag, tag.values), (0, None, {"messages_per_minute": 1.0}))
+
+    def test_weights(self) -> None:
+        """An address with a weight stands there so many times."""
+        one, two = "192.0.2.7", "2001:db8::8"
+        self.assertEqual(good(f"smtp: {{ips: [{one}, '{two}*3']}}").smtp.ips, (one, two, two, two))
+        self.assertEqual(good(f"smtp: {{ips: {one} * 2}}").smtp.ips, (one, one))
+        self.assertEqual(good(f"pools: {{p: [{one}*2, '2001:DB8::8']}}").pools, {"p": (one, one, two)})
+
+    def test_who_takes_turns(self) -> None:
+        """By tag, by any property, or by nothing."""
+        for text, property in (("", "tag"), ("delivery: {fair-by: campaign}", "campaign")):
+            self.assertEqual(good(text).delivery.fair_by, property)
+        self.assertIsNone(good("delivery: {fair-by: null}").delivery.fair_by)
+
+    def test_places(self) -> None:
+        """Where the process keeps its state, and where it is asked."""
+        settings = good("state: /s\ncontrol: null")
+        self.assertEqual((settings.state, settings.control), ("/s", None))
+        self.assertEqual((Settings().state, Settings().control), ("var/state", "var/control"))
+
     def test_environment(self) -> None:
         """Values come from the environment, with defaults, into the middle of a text, as numbers, as null."""
         environ = {"PORT": "2525", "PW": "a: {b}#", "EMPTY": ""}
@@ -197,6 +238,10 @@ class Errors(SynchronousTestCase):
             "delivery: {max_attempts: 3}": "max-attempts",
             "delivery: {max-connections: 3}": "smtp.max-connections",
             "limits: [{domian: x}]": "domain",
+            "limits: [{tags: x}]": "tag",
+            "limits: [{domain: x, initial-conections: 2}]": "initial-connections",
+            "limits: [{domain: x, timeouts: {conect: 5s}}]": "connect",
+            "limits: [{domain: x, tls: oportunistic}]": "opportunistic",
             "smtp: {tls: oportunistic}": "opportunistic",
         }.items():
             (error,) = said(text)
@@ -243,7 +288,17 @@ class Errors(SynchronousTestCase):
             "delivery: 3",
             "smtp: {ips: 192.0.2}",
             "smtp: {ips: {a: b}}",
+            "smtp: {ips: 192.0.2.7*0}",
+            "smtp: {ips: 192.0.2.7*1001}",
+            "smtp: {ips: 192.0.2.7*}",
+            "smtp: {ips: 192.0.2.7*x}",
+            "smtp: {ips: 192.0.2*3}",
+            f"smtp: {{ips: 192.0.2.7*{'9' * 5000}}}",
             "smtp: {port: 0}",
+            "delivery: {fair-by: 3}",
+            "delivery: {fair-by: ''}",
+            "state: null",
+            "control: []",
             "smtp: {hostname: a b}",
             "dns: {servers: ['192.0.2.1:0']}",
             "dns: {servers: [ns.example]}",
@@ -257,6 +312,20 @@ class Errors(SynchronousTestCase):
             "limits: [{domain: x, messages-per-minute: 0}]",
             "limits: [{domain: x, connection-min-messages: 5, connection-max-messages: 4}]",
             "limits: [{pool: x}]",
+            "limits: [{domain: x, initial-connections: 0}]",
+            "limits: [{domain: x, timeouts: 5s}]",
+            "limits: [{domain: x, timeouts: null}]",
+            "limits: [{domain: x, timeouts: {connect: 5}}]",
+            "limits: [{domain: x, timeouts: {end: 0}}]",
+            "limits: [{domain: x, retry-interval: 0}]",
+            "limits: [{domain: x, ip: 192.0.2.7, tls: none}]",
+            "limits: [{pool: p, retry-interval: 5m}]\npools: {p: [192.0.2.7]}",
+            "limits: [{tag: x, max-connections: 5}]",
+            "limits: [{tag: x, tls: none}]",
+            "limits: [{tag: x, ip-messages-per-minute: 5}]",
+            "limits: [{tag: x, timeouts: {connect: 5s}}]",
+            "limits: [{tag: '', messages-per-minute: 5}]",
+            "limits: [{tls: none}]",
             "limits: [3]",
             "limits: {domain: x}",
             "pools: {p: []}",
@@ -284,6 +353,15 @@ class Errors(SynchronousTestCase):
         ):
             self.assertEqual(len(said(text)), 1, (text, said(text)))
             self.assertRegex(said(text)[0], r"^f:\d+:\d+: ")
+
+    def test_why_a_key_is_misplaced(self) -> None:
+        """All keys that do not fit the scope are named, each at its place, with the reason."""
+        text = "limits: [{tag: x, ip: 192.0.2.7, max-queue: 5, tls: none, retry-interval: 5m, messages-per-minute: 5}]"
+        errors = said(text)
+        self.assertEqual(len(errors), 3)
+        self.assertIn("limits.0.max-queue: cannot be limited for a tag", errors[0])
+        self.assertIn("limits.0.tls: cannot be limited for a tag", errors[1])
+        self.assertIn("limits.0.retry-interval: belongs to the recipient's domain", errors[2])
 
     def test_pools_that_are_wrong_are_not_missed(self) -> None:
         """A rule for a pool is not blamed for the pool's own error."""
