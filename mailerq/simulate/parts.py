@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -17,11 +17,15 @@ from mailerq.scheduler import Scheduler
 from mailerq.settings import Settings
 from mailerq.simulate.clock import SimulatedClock
 from mailerq.simulate.memory_journal import MemoryJournal
+from mailerq.simulate.memory_state import MemoryNotes, MemoryPaces
 from mailerq.simulate.network import HERE, Network
 from mailerq.simulate.outbox import Outbox
 from mailerq.simulate.places import Places
 from mailerq.simulate.recorder import Recorder
 from mailerq.simulate.traffic import SIZE
+
+TICK = 10.0
+"""Seconds between two looks at what is over; an engine looks each second."""
 
 
 class Names:
@@ -109,6 +113,15 @@ def for_simulation(settings: Settings) -> Settings:
     return attrs.evolve(settings, queues=queues)
 
 
+class State:
+    """What a process leaves to the next one."""
+
+    def __init__(self, clock: SimulatedClock) -> None:
+        self.journal = MemoryJournal()
+        self.paces = MemoryPaces(clock.seconds)
+        self.notes = MemoryNotes()
+
+
 class Parts:
     """One process."""
 
@@ -121,29 +134,38 @@ class Parts:
         recorder: Recorder,
         outbox: Outbox,
         seed: int,
-        journal: MemoryJournal,
+        state: State,
         network: Network,
     ) -> None:
         self.settings = settings
         dice = Random(f"{seed} engine")
-        self.journal = journal
         self.broker = MemoryBroker(clock, None, outbox)
         self.events = CountedEvents(clock.seconds, lambda call: clock.callLater(0, call))
         self.events.recorder, self.events.places = recorder, places
-        self.scheduler = CountedScheduler(clock, settings, network.connect, dice)
+        self.scheduler = CountedScheduler(
+            clock, settings, network.connect, dice, memory=cast("Any", state.paces), notes=cast("Any", state.notes)
+        )
         self.scheduler.recorder = recorder
         joined: Any = {
             "broker": self.broker,
             "resolver": Names(places),
             "scheduler": self.scheduler,
-            "journal": journal,
+            "journal": state.journal,
             "events": self.events,
             "local": Local(),
         }
         self.deliveries = Deliveries(clock, settings, **joined)
         self.deliveries.put_aside = _raise_again  # type: ignore[method-assign]
+        self._clock = clock
+        self._tick()
         self.broker.consume(settings.queues.outbox, self.deliveries, settings.queues.window)
         self.broker.startService()
+
+    def _tick(self) -> None:
+        now = self._clock.seconds()
+        self.scheduler.hosts.forget_old(now)
+        self.scheduler.reactions.tick(now)
+        self._clock.callLater(TICK, self._tick)
 
     def reload(self, settings: Settings) -> None:
         """Other limits hold from now on."""

@@ -16,11 +16,10 @@ from mailerq.interfaces import Publication
 from mailerq.settings import Settings
 from mailerq.simulate.clock import SimulatedClock
 from mailerq.simulate.ledger import Ledger, NotConserved
-from mailerq.simulate.memory_journal import MemoryJournal
 from mailerq.simulate.mix import OTHER, Mix
 from mailerq.simulate.network import Network
 from mailerq.simulate.outbox import Outbox
-from mailerq.simulate.parts import Parts, for_simulation
+from mailerq.simulate.parts import Parts, State, for_simulation
 from mailerq.simulate.places import Places
 from mailerq.simulate.recorder import Observation, Recorder
 from mailerq.simulate.traffic import NUMBER, SIZE, Arrival, ITraffic, MixTraffic
@@ -66,15 +65,14 @@ class Simulation:
         self._came = self._pulled = 0  # how many of the traffic's jobs
         self._extra = self.traffic.total  # numbers of those that are published besides
         self.parts: Parts | None = None
-        self._journal = MemoryJournal()
-        self._build(self._journal)
+        self._state = State(self.clock)
+        self._build()
         self._at_minute = 0
         self._stops_drained = False
         self.clock.callLater(60.0, self._minute)
         self._wait_for_traffic()
 
-    def _build(self, journal: MemoryJournal) -> None:
-        self._journal = journal
+    def _build(self) -> None:
         self.parts = Parts(
             self.clock,
             self.settings,
@@ -82,7 +80,7 @@ class Simulation:
             recorder=self.recorder,
             outbox=self.queues,
             seed=self.seed,
-            journal=journal,
+            state=self._state,
             network=self.network,
         )
 
@@ -163,7 +161,8 @@ class Simulation:
     def restart(self) -> None:
         """A new process, with what the old one had written down."""
         self.kill()
-        self._build(self._journal.next_life())
+        self._state.journal = self._state.journal.next_life()
+        self._build()
 
     def check(self, thoroughly: bool = False) -> None:
         """Each job is in exactly one place: in the outbox (or in hand), or it has ended. Raises ``NotConserved``.
