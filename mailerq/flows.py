@@ -21,7 +21,6 @@ MANY = 32  # from here on a deque; it takes 760 bytes when it is empty, a list o
 
 Mails: TypeAlias = "list[Mail] | deque[Mail]"
 Tags: TypeAlias = tuple[str, ...]
-_PUT_BACK = -1  # the round in which mails are due that were charged before
 
 
 def longer(mails: Mails, mail: Mail) -> Mails:
@@ -48,14 +47,15 @@ class Gate(dict[Tags, bool]):
 
 class Line:
     """Mails of one flow to one domain with the same limited tags, in the order in which they came. The first ``back``
-    of them were taken before and put back; ``turn`` is its place among the lines of the flow."""
+    of them were taken before and put back, and are due in round ``back_due``, before all others. ``turn`` is its place
+    among the lines of the flow."""
 
-    __slots__ = ("back", "mails", "turn")
+    __slots__ = ("back", "back_due", "mails", "turn")
 
     def __init__(self, mails: Mails, turn: int) -> None:
         self.mails = mails
         self.turn = turn
-        self.back = 0
+        self.back = self.back_due = 0
 
 
 class Flow:
@@ -95,14 +95,15 @@ class Flow:
         self.count += 1
         return False
 
-    def put_back(self, mail: Mail) -> None:
-        """``mail`` was charged before; it is the next."""
+    def put_back(self, mail: Mail, due: int) -> None:
+        """``mail`` was charged before; it is the next, and due in round ``due``."""
         lines = self.kinds.setdefault(mail.limited, OrderedDict())
         line = lines.get(mail.job.domain)
         if line is None:
             line = lines[mail.job.domain] = Line([], 0)
         line.mails.insert(0, mail)
         line.back += 1
+        line.back_due = due
         self._first -= 1
         line.turn = self._first
         lines.move_to_end(mail.job.domain, last=False)
@@ -125,7 +126,7 @@ class Flow:
     def due(self, line: Line) -> int:
         """The round in which it has been granted what the first of ``line`` costs."""
         if line.back:
-            return _PUT_BACK
+            return line.back_due
         size = line.mails[0].size
         return -(-(self.charged + (size if size > QUANTUM else QUANTUM)) // QUANTUM)
 
@@ -139,7 +140,7 @@ class Flow:
         If it was due long ago, because it had to wait for a limit, the flow has no claim on the rounds between."""
         due = self.due(line)
         mail = line.mails[0]
-        if due == _PUT_BACK:
+        if line.back:
             line.back -= 1
         elif due < round_now:
             self.charged = round_now * QUANTUM
@@ -204,13 +205,14 @@ class Band:
     A flow that is new joins at the end of the next round. One that has become empty is forgotten at once, and is new
     when it comes back: so it gains nothing by that, for it has had its turn in this round."""
 
-    __slots__ = ("_heap", "_joined", "_pushed", "_round", "flows", "since")
+    __slots__ = ("_back", "_heap", "_joined", "_pushed", "_round", "flows", "since")
 
     def __init__(self, since: int) -> None:
         self.since = since
         self.flows: dict[str, Flow] = {}
         self._heap: list[Entry] = []  # with some that hold no longer: those that are not the entry of their flow
         self._round = 0
+        self._back = 0
         self._joined = 0
         self._pushed = 0
 
@@ -229,7 +231,8 @@ class Band:
     def put_back(self, mail: Mail) -> None:
         """It was taken and not used: it is the next."""
         flow = self._flow(mail.flow)
-        flow.put_back(mail)
+        self._back -= 1  # before those that were put back before
+        flow.put_back(mail, self._back)
         self._sort_in(flow)
 
     def _flow(self, name: str) -> Flow:

@@ -16,7 +16,7 @@ class PlainLine:
     def __init__(self, key: tuple[str, tuple[str, ...]]) -> None:
         self.key = key
         self.mails: list[Mail] = []
-        self.back = 0
+        self.back = self.back_due = 0
 
 
 class PlainFlow:
@@ -29,7 +29,7 @@ class PlainFlow:
 
     def due(self, line: PlainLine) -> int:
         if line.back:
-            return -1
+            return line.back_due
         return -(-(self.charged + max(QUANTUM, line.mails[0].size)) // QUANTUM)
 
 
@@ -38,7 +38,7 @@ class PlainBand:
 
     def __init__(self, since: int) -> None:
         self.since = since
-        self.round = self.joined = 0
+        self.round = self.joined = self.back = 0
         self.flows: dict[str, PlainFlow] = {}
 
 
@@ -67,6 +67,8 @@ class PlainWaiting:
         line.mails.insert(0 if back else len(line.mails), mail)
         if back:
             line.back += 1
+            band.back -= 1
+            line.back_due = band.back
             flow.lines.remove(line)
             flow.lines.insert(0, line)
             self._give_turn_back(mail.priority)
@@ -137,7 +139,7 @@ class PlainWaiting:
             self.passed = self.first_since = self.last_since = 0
             for band in self.bands.values():
                 self.last_since = band.since = band.joined = 1
-                band.round = 0
+                band.round = band.back = 0
                 for flow in band.flows.values():
                     flow.charged, flow.joined = 0, 1
                     flow.lines[0].back = 0

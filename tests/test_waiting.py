@@ -92,6 +92,47 @@ class Turns(SynchronousTestCase):
             self.assertIs(found.first(), one)
             self.assertIs(found.take(), one)
 
+    def test_put_back_last(self) -> None:
+        """Of several that are put back, the last is the next, whatever their flow."""
+        found = waiting(mail("a"), mail("b"), mail("c"), mail("a"))
+        taken = [found.take() for _ in range(3)]
+        for one in taken:
+            assert one is not None
+            found.put_back(one)
+        self.assertEqual([found.take() for _ in range(3)], taken[::-1])
+
+    def test_no_claim(self) -> None:
+        """A flow that had to wait for a limit has one turn first when it may, and does not catch up on the others."""
+        slow = [mail("slow", limited=("t",)) for _ in range(9)]
+        found = waiting(*slow, *[mail("fast") for _ in range(40)])
+        for _ in range(20):
+            found.take(lambda tags: False)
+        taken = [found.take(lambda tags: True) for _ in range(8)]
+        self.assertEqual([one.flow for one in taken if one is not None], ["slow"] + ["slow", "fast"] * 3 + ["slow"])
+
+    def test_come_back(self) -> None:
+        """A flow that is empty after each of its turns, and is back at once, has no more turns than the others."""
+        found = waiting(*[mail("large", size=256 * KIB) for _ in range(9)], mail("small"))
+        taken = []
+        for _ in range(20):
+            one = found.take()
+            assert one is not None
+            taken.append(one.flow[0])
+            if one.flow == "small":
+                found.append(one)
+        self.assertEqual("".join(taken), "sssls" + "sssls" * 3)
+
+    def test_nothing_is_kept(self) -> None:
+        """Flows that are empty are forgotten."""
+        found = waiting(mail("a"), mail("b"))
+        for number in range(1000):
+            found.append(mail(str(number)))
+            found.take()
+        assert found._bands is not None
+        band = found._bands.by_priority[0]
+        self.assertEqual(len(band.flows), len(found))
+        self.assertLess(len(band._heap), 100)
+
     def test_limited(self) -> None:
         """Those whose tags must wait do not hold up the others."""
         slow, other = mail(limited=("t",)), mail()
