@@ -103,7 +103,8 @@ class Answers:
 
     def _explain(self, what: str) -> Iterator[Any]:
         what = what.strip()
-        jobs = [mail for mail in self._deliveries.in_hand if what in (mail.identity, mail.recipient)]
+        same = what.lower()
+        jobs = [mail for mail in self._deliveries.in_hand if same in (mail.identity, mail.recipient.lower())]
         address = _address(what)
         if jobs:
             yield from self._of_jobs(jobs)
