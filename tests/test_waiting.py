@@ -105,7 +105,7 @@ class Turns(SynchronousTestCase):
         """A flow that had to wait for a limit has one turn first when it may, and does not catch up on the others."""
         slow = [mail("slow", limited=("t",)) for _ in range(9)]
         found = waiting(*slow, *[mail("fast") for _ in range(40)])
-        for _ in range(20):
+        for _ in range(5):
             found.take(lambda tags: False)
         taken = [found.take(lambda tags: True) for _ in range(8)]
         self.assertEqual([one.flow for one in taken if one is not None], ["slow"] + ["slow", "fast"] * 3 + ["slow"])
