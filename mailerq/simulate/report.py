@@ -30,7 +30,7 @@ def duration(seconds: float) -> str:
 def report(runs: Sequence[Summary]) -> str:
     """All of it; the first is the policy that is tried, a second one that which it is compared with."""
     parts = [_table(_overall(runs), "lrrr")]
-    parts.append("What each provider saw\n\n" + _table(_providers(runs), "llrrrrrrrrr"))
+    parts.append("What each provider saw\n\n" + _table(_providers(runs), "llrrrrrrrrrr"))
     limits = _limits(runs)
     if len(limits) > 1:
         parts.append("What the first in a queue waited for, by time in which one waited\n\n" + _table(limits, "lllrl"))
@@ -87,6 +87,7 @@ _HEAD = (
     "refused",
     "turned away",
     "waiting",
+    "99 % within",
     "drained after",
 )
 
@@ -119,6 +120,7 @@ def _numbers(seen: Seen) -> Row:
         str(seen.refused),
         str(seen.turned_away),
         str(seen.most_waiting),
+        duration(seen.most),
         "not yet" if seen.drained is None else duration(seen.drained),
     )
 

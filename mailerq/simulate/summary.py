@@ -17,7 +17,7 @@ from mailerq.simulate.recorder import Recorder
 @attrs.frozen
 class Seen:
     """What one provider saw: messages a minute in ``busy`` minutes (those in which there were any), the ``peak`` and
-    the ``mean``; ``limits``: what the first in the queue waited for, by share of the minutes in which one waited."""
+    the ``mean``; ``most``: seconds within which 99 % had their result; ``limits``: what the first in the queue waited for, by share of the minutes in which one waited."""
 
     name: str
     jobs: int
@@ -31,6 +31,7 @@ class Seen:
     refused: int
     turned_away: int
     most_waiting: int
+    most: float
     drained: float | None
     limits: tuple[tuple[str, int, float], ...]
     minutes: Minutes
@@ -101,6 +102,7 @@ def _seen(one: Minutes) -> Seen:
         refused=sum(one.refused),
         turned_away=sum(one.turned_away),
         most_waiting=max(one.waiting, default=0),
+        most=one.waits.percentile(0.99),
         drained=None if left else one.last_end,
         limits=_limits(one.limits),
         minutes=one,

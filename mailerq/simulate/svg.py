@@ -65,14 +65,14 @@ class Svg:
     def area(self, points: Sequence[Point], base: float, *, fill: str, opacity: float) -> None:
         """What lies between the points and the line at ``base``."""
         around = [(points[0][0], base), *points, (points[-1][0], base)]
-        self._parts.append(f'<polygon points="{_points(around)}" fill="{fill}" fill-opacity="{_n(opacity)}"/>')
+        self._parts.append(f'<polygon points="{_points(around)}" fill="{fill}" fill-opacity="{opacity:g}"/>')
 
     def __str__(self) -> str:
         return "\n".join([*self._parts, "</svg>", ""])
 
 
 def _n(number: float) -> str:
-    return f"{number:.2f}".rstrip("0").rstrip(".")
+    return f"{number:.1f}".removesuffix(".0")
 
 
 def _points(points: Sequence[Point]) -> str:
