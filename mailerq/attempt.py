@@ -90,6 +90,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     target: str | None = msgspec.field(default=None, name="to")
     code: int | None = None
     status: str | None = None
+    bounce_class: str | None = msgspec.field(default=None, name="class")
     description: str | None = None
     state: State | None = None
     reasons: list[str] | None = None

@@ -31,6 +31,7 @@ from mailerq.local import LocalAddresses
 from mailerq.mail import Mail
 from mailerq.record import record
 from mailerq.resolver import Resolver
+from mailerq.responses import Reaction
 from mailerq.result import publications, refused
 from mailerq.retry import deadline
 from mailerq.route import NoHosts, NullMx, Route
@@ -231,7 +232,7 @@ class Deliveries:
             return
         mail.routed = self._scheduler.now()
         if isinstance(found, Route):
-            key = self._lane_key(mail)
+            key = self._lane_key(mail, found)
             if isinstance(key, Outcome):
                 self._end(mail, key)
             else:
@@ -245,10 +246,25 @@ class Deliveries:
 
     # -- waits, is given to a connection, is talked about: see scheduler.py -----------------------------------------
 
-    def _lane_key(self, mail: Mail) -> LaneKey | Outcome:
+    def _lane_key(self, mail: Mail, route: Route) -> LaneKey | Outcome:
         """From where, how and as whom it is to be sent; or why that cannot be."""
-        known, smtp = mail.job.known, self._settings.smtp
-        sources: Sequence[str] = smtp.ips
+        sources = self._sources(mail)
+        if isinstance(sources, Outcome):
+            return sources
+        known = mail.job.known
+        mail.manner = self._scheduler.terms.manner_of(mail, route)
+        security = (mail.manner and mail.manner.tls) or self._settings.smtp.tls
+        if known.security is not UNSET:
+            security = _IN_CLEAR.get(known.security, known.security)
+        smarthost = self._smarthost(mail)
+        account = smarthost[2:] if smarthost is not None and smarthost[2] else None
+        return LaneKey(sources, security, account)
+
+    def _sources(self, mail: Mail) -> tuple[str, ...] | Outcome:
+        """The local addresses that it may leave from (none: any), or why there is none. Where a host asked it to come
+        again (greylisting), it comes from the same one."""
+        known = mail.job.known
+        sources: Sequence[str] = self._settings.smtp.ips
         if known.ips is not UNSET:
             sources = known.ips
             if not sources:
@@ -262,12 +278,8 @@ class Deliveries:
         if sources and not usable:
             asked = ", ".join(sources)
             return Outcome(Type.BIND, description=f"none of the local addresses asked for is on this host: {asked}")
-        security = smtp.tls
-        if known.security is not UNSET:
-            security = _IN_CLEAR.get(known.security, known.security)
-        smarthost = self._smarthost(mail)
-        account = smarthost[2:] if smarthost is not None and smarthost[2] else None
-        return LaneKey(usable, security, account)
+        sticky = mail.job.sticky_source
+        return (sticky,) if sticky is not None and sticky in usable else usable
 
     def message_due(self, mail: Mail, link: Link) -> None:
         """Written down before its final dot goes out: after a crash it is known to be in doubt."""
@@ -302,9 +314,16 @@ class Deliveries:
         now = self._scheduler.now()
         if peer is not None and peer.source is None and peer.target is not None:  # no connection came about
             peer = msgspec.structs.replace(peer, source=self._local.towards(peer.target))
-        attempt = record(mail, outcome, peer, link, now)
+        attempt = record(mail, outcome, peer, link, now, bounce_class=self._reaction(mail, outcome).bounce_class)
         mail.job.append(attempt)
         self._events.attempt(mail, attempt)
+
+    def _reaction(self, mail: Mail, outcome: Outcome) -> Reaction:
+        """What an outcome leads to, by the rules for answers."""
+        if mail.reaction is None or mail.reacted_to is not outcome:
+            mail.reaction = self._scheduler.reactions.responses.reaction(outcome, mail.job.domain, None, None)
+            mail.reacted_to = outcome
+        return mail.reaction
 
     # -- decided, written down, settled ------------------------------------------------------------------------------
 
@@ -313,7 +332,15 @@ class Deliveries:
         mail.forget_body()
         self._append(mail, outcome, peer, link)
         now = self._scheduler.now()
-        verdict = fate.decide(mail.job, outcome, self._settings.delivery, now, sure=mail.sure)
+        verdict = fate.decide(
+            mail.job,
+            outcome,
+            self._settings.delivery,
+            now,
+            sure=mail.sure,
+            reaction=mail.reaction,
+            schedule=mail.manner.retry_interval if mail.manner is not None else None,
+        )
         self._events.decided(mail, verdict)
         self._settle(mail, verdict)
 
@@ -322,7 +349,8 @@ class Deliveries:
         self._journal.decided(mail.identity, mail.digest, verdict, mail.seen, mail.job.added)
         if mail.taken.stale:  # it comes again, and is settled then
             return
-        written = publications(mail.job, verdict, self._settings.queues, mail.identity, mail.seen)
+        extra = mail.reaction.set if mail.reaction is not None else {}
+        written = publications(mail.job, verdict, self._settings.queues, mail.identity, mail.seen, extra=extra)
         mail.taken.settle(written, partial(self._settled, mail, mail.taken))
 
     def _settled(self, mail: Mail, taken: ITaken, done: bool) -> None:

@@ -17,18 +17,21 @@ class Hosts:
     def __init__(self, offline_time: float, tls_forget: float) -> None:
         self.offline_time = offline_time
         self.tls_forget = tls_forget
-        self._offline: dict[str, float] = {}
+        self._offline: dict[tuple[str, str | None], float] = {}
         self._troubles: dict[str, list[float]] = {}
         self._clear: dict[str, float] = {}
 
-    def offline_until(self, address: str) -> float:
-        """Until when no new connection may be made; 0 where one may, or a time that has passed."""
-        return self._offline.get(address, 0.0)
+    def offline_until(self, address: str, source: str | None = None) -> float:
+        """Until when no new connection may be made from a local address; 0 where one may, or a time that has passed."""
+        until = self._offline.get((address, None), 0.0)
+        return until if source is None else max(until, self._offline.get((address, source), 0.0))
 
-    def went_offline(self, address: str, now: float, offline_time: float | None = None) -> float:
-        """No new connection from now on for a while. Returns until when."""
+    def went_offline(
+        self, address: str, now: float, offline_time: float | None = None, source: str | None = None
+    ) -> float:
+        """No new connection from now on for a while, from ``source`` (None: from anywhere). Returns until when."""
         until = now + (self.offline_time if offline_time is None else offline_time)
-        self._offline[address] = until
+        self._offline[address, source] = until
         self._troubles.pop(address, None)
         return until
 
@@ -55,12 +58,16 @@ class Hosts:
 
     def forget_old(self, now: float) -> None:
         """Drop what does not hold any more."""
-        for times in (self._offline, self._clear):
-            for address in [address for address, until in times.items() if until <= now]:
-                del times[address]
+        for pair in [pair for pair, until in self._offline.items() if until <= now]:
+            del self._offline[pair]
+        for address in [address for address, until in self._clear.items() if until <= now]:
+            del self._clear[address]
         for address in [a for a, seen in self._troubles.items() if now - seen[-1] >= TROUBLE_TIME]:
             del self._troubles[address]
 
     def __repr__(self) -> str:
-        offline = ", ".join(f"{address} until {utc(until)}" for address, until in self._offline.items())
+        offline = ", ".join(
+            f"{address}{f' from {source}' if source else ''} until {utc(until)}"
+            for (address, source), until in self._offline.items()
+        )
         return f"<Hosts: offline: {offline or 'none'}; {len(self._clear)} spoken to in clear>"

@@ -20,6 +20,8 @@ from mailerq.attempt import Attempt, Type
 
 MAX_UNPACKED = 256 * 1024 * 1024  # bytes a compressed body may unpack to: more is no mail, but a bomb
 
+GREYLISTED = "greylisted"  # the bounce class of those who have to come again, from the same address
+
 _Whole = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 _Flag = bool | Literal[0, 1]
 _Name = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -60,6 +62,8 @@ class _Next(Struct):
 
 class _Entry(Struct):
     type: str = ""
+    source: str = msgspec.field(default="", name="from")
+    bounce_class: str = msgspec.field(default="", name="class")
 
 
 class Known(Struct):
@@ -223,6 +227,43 @@ class Job:
                 self.known.queues = msgspec.UNSET
                 self.problem = f"queues.{name}: is the outbox ({_cut(queue)!r}): results would be taken for jobs"
                 return
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The labels that it carries."""
+        tags = self.known.tags
+        return tuple(tags) if tags is not msgspec.UNSET else ()
+
+    @property
+    def priority(self) -> int:
+        """0 to 255; the higher goes first."""
+        priority = self.known.priority
+        return priority if isinstance(priority, int) else 0
+
+    def flow(self, fair_by: str | None) -> str:
+        """Whose mail it is, where those take turns: the value of the property ``fair_by`` if that is a text or a
+        number, of ``tag`` or ``tags`` the first tag; else ''."""
+        if fair_by is None:
+            return ""
+        if fair_by in ("tag", "tags"):
+            tags = self.known.tags
+            return tags[0] if tags is not msgspec.UNSET and tags else ""
+        piece = self.pieces.get(fair_by)
+        if piece is None:
+            return ""
+        text = bytes(piece).strip()
+        if text[:1] != b'"':
+            return text.decode("ascii", "replace") if text[:1] in b"-0123456789" else ""
+        try:
+            return _decode_text(text)
+        except _UNREADABLE:
+            return text.decode("utf-8", "replace")
+
+    @property
+    def sticky_source(self) -> str | None:
+        """The local address that a host which asked to come again (greylisting) knows; None: any will do."""
+        results = self.known.results
+        return results[-1].source or None if results and results[-1].bounce_class == GREYLISTED else None
 
     @property
     def is_responsive(self) -> bool:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from mailerq.mail import Mail
 from mailerq.route import Host
+from mailerq.waiting import Waiting
 
 if TYPE_CHECKING:
     from mailerq.site import Site
 
 
 class LaneKey(Struct, frozen=True):
-    """What mails must have in common to share a connection. ``sources`` empty = any local address."""
+    """What mails must have in common to share a connection. ``sources`` empty = any local address; one that stands
+    there several times takes as many turns."""
 
     sources: tuple[str, ...] = ()
     security: str = "opportunistic"
@@ -27,15 +28,17 @@ class LaneKey(Struct, frozen=True):
 
 
 class Lane:
-    """Mails that may share connections, in order, and the connections that may take them."""
+    """Mails that may share connections, in the order of their turns, and the connections that may take them."""
 
-    __slots__ = ("idle", "key", "site", "turn", "waiting")
+    __slots__ = ("idle", "key", "open_from", "site", "sources", "turn", "waiting")
 
     def __init__(self, site: Site, key: LaneKey) -> None:
         self.site = site
         self.key = key
-        self.waiting: deque[Mail] = deque()
+        self.sources: tuple[str | None, ...] = key.sources or (None,)
+        self.waiting = Waiting()
         self.idle: list[Link] = []
+        self.open_from: dict[str | None, int] = {}  # connections by local address
         self.turn = 0  # which of several local addresses is next
 
 

@@ -8,6 +8,8 @@ from mailerq.attempt import Outcome, Peer
 from mailerq.job import Job
 
 if TYPE_CHECKING:
+    from mailerq.limits import Manner
+    from mailerq.responses import Reaction
     from mailerq.verdict import Verdict
 
 NOBODY = Peer()
@@ -18,7 +20,9 @@ class Mail:
 
     Times are seconds of the clock: ``since`` when this try began, ``routed`` when its hosts were known, ``given`` when
     a connection took it. ``tried`` are the hosts of this try that failed before the talk, ``last`` what the last of
-    them came to, with ``peer``. ``verdict`` is set once its fate is decided.
+    them came to, with ``peer``. ``verdict`` is set once its fate is decided. ``priority``, ``flow`` and ``limited`` say
+    how it takes its turn (``waiting.py``), ``reaction`` what the outcome ``reacted_to`` leads to, ``manner`` what of the
+    limits is its domain's own.
     """
 
     __slots__ = (
@@ -26,16 +30,23 @@ class Mail:
         "blocked_by",
         "deadline",
         "digest",
+        "flow",
         "given",
         "identity",
         "job",
         "lane",
         "last",
+        "limited",
         "link",
+        "manner",
         "peer",
+        "priority",
+        "reacted_to",
+        "reaction",
         "routed",
         "seen",
         "since",
+        "size",
         "sure",
         "taken",
         "tried",
@@ -59,6 +70,13 @@ class Mail:
         self.blocked_by = ""
         self.verdict: Verdict | None = None
         self.sure = False
+        self.size = memoryview(job.known.mime).nbytes  # as it stands in the job, which limits count
+        self.priority = job.priority
+        self.flow = ""
+        self.limited: tuple[str, ...] = ()
+        self.reaction: Reaction | None = None
+        self.reacted_to: Outcome | None = None
+        self.manner: Manner | None = None
         self._body: bytes | None = None
 
     @property
@@ -72,6 +90,11 @@ class Mail:
         return self.job.known.recipient or ""
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        """The labels that the job carries."""
+        return self.job.tags
+
+    @property
     def body(self) -> bytes:
         """The message; read from the job when first asked for, until ``forget_body``."""
         body = self._body
@@ -82,7 +105,7 @@ class Mail:
     @property
     def has_body(self) -> bool:
         """Whether the message is in the job itself."""
-        return len(bytes(self.job.known.mime)) > 0
+        return self.size > 0
 
     def forget_body(self) -> None:
         """Let go of the decoded message; the job still has it."""
@@ -94,6 +117,7 @@ class Mail:
         self.given = None
         self.tried = ()
         self.last = None
+        self.reaction = self.reacted_to = None
         self.blocked_by = ""
 
     def __repr__(self) -> str:

@@ -9,7 +9,9 @@ from mailerq.lane import Link
 from mailerq.mail import Mail
 
 
-def record(mail: Mail, outcome: Outcome, peer: Peer | None, link: Link | None, now: float) -> Attempt:
+def record(
+    mail: Mail, outcome: Outcome, peer: Peer | None, link: Link | None, now: float, *, bounce_class: str | None = None
+) -> Attempt:
     """The record of what came of a try."""
     peer = Peer() if peer is None or outcome.type is Type.BIND else peer
     text = outcome.description
@@ -24,6 +26,7 @@ def record(mail: Mail, outcome: Outcome, peer: Peer | None, link: Link | None, n
         target=peer.target,
         code=outcome.code,
         status=outcome.status,
+        bounce_class=bounce_class or None,
         description=text if text or outcome.type is not Type.SUCCESS else None,
         state=None if outcome.type is Type.BIND else outcome.state,
         reasons=[text] if outcome.type is Type.RESPONSIVE else None,

@@ -5,6 +5,8 @@ Never publishes; it makes Publications.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
@@ -55,11 +57,20 @@ def queues_of(job: Job, names: QueueNames) -> Written:
     return Written(own.results, own.success, own.failure or own.failures, own.retry)
 
 
-def publications(job: Job, verdict: Verdict, names: QueueNames, identity: str, seen: float) -> list[Publication]:
+def publications(
+    job: Job,
+    verdict: Verdict,
+    names: QueueNames,
+    identity: str,
+    seen: float,
+    *,
+    extra: Mapping[str, bytes] = MappingProxyType({}),
+) -> list[Publication]:
     """All that is published once a fate is decided; the attempt that led to it is the last entry of the job already.
 
     ``identity`` and the number of entries make the ``message-id``, which both copies of a result have if it is
-    published twice, and no other result has. ``seen`` is the first pick-up, which travels with a retry.
+    published twice, and no other result has. ``seen`` is the first pick-up, which travels with a retry. ``extra`` are
+    properties (JSON) that a rule puts on the result.
     """
     if isinstance(verdict, Again):
         return []
@@ -68,13 +79,13 @@ def publications(job: Job, verdict: Verdict, names: QueueNames, identity: str, s
     queues = queues_of(job, names)
     if isinstance(verdict, Retry):
         back = _back(job, names, verdict.at, identity, seen)
-        copy = _result(job, {"nextattempt": next_attempt(verdict.at)})
+        copy = _result(job, {**extra, "nextattempt": next_attempt(verdict.at)})
         included = queues.results if names.results_include_retries else None
         return [back, *_copies(copy, (queues.retry, included), _message_id(job, identity))]
     outcome = queues.success if isinstance(verdict, Delivered) else queues.failure
     if queues.results is None and outcome is None:
         return []
-    return _copies(_result(job, {}), (queues.results, outcome), _message_id(job, identity))
+    return _copies(_result(job, dict(extra)), (queues.results, outcome), _message_id(job, identity))
 
 
 def refused(body: bytes, encoding: str | None, why: Invalid, names: QueueNames) -> list[Publication]:

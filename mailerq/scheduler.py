@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -23,9 +22,16 @@ from mailerq.interfaces import IConnectionOwner
 from mailerq.lane import Lane, LaneKey, Link
 from mailerq.mail import Mail
 from mailerq.moves import Close, Expire, Give, Move, Open, Park, Stuck, WakeAt
+from mailerq.notes import Notes
+from mailerq.paces_file import PacesFile
+from mailerq.paths import MESSAGES_A_CONNECTION, same_family
+from mailerq.pauses import Pause
+from mailerq.reactions import Reactions
+from mailerq.room import Room
 from mailerq.route import Host, Route, order
 from mailerq.settings import Settings
-from mailerq.site import MESSAGES_A_CONNECTION, Site, same_family
+from mailerq.site import Site
+from mailerq.terms import Terms
 
 _log = Logger()
 
@@ -69,23 +75,33 @@ Connect = Callable[[Any, Link, str], Any]
 
 @implementer(IConnectionOwner)
 class Scheduler:
-    """All sites. ``connect`` makes the connections; ``dice`` shuffles hosts of equal preference."""
+    """All sites. ``connect`` makes the connections; ``dice`` shuffles hosts of equal preference. ``memory`` keeps paces
+    and ``notes`` pauses, slow-downs and warm-ups over the end of the process; without them they are forgotten then."""
 
-    def __init__(self, clock: IReactorTime, settings: Settings, connect: Connect, dice: random.Random) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        settings: Settings,
+        connect: Connect,
+        dice: random.Random,
+        *,
+        memory: PacesFile | None = None,
+        notes: Notes | None = None,
+    ) -> None:
         self.clock = clock
         self.agenda = Agenda(clock)
         self.hosts = Hosts(settings.delivery.offline_time, settings.smtp.tls_forget)
         self.sites: dict[tuple[str, ...], Site] = {}
         self.hold = settings.delivery.hold
+        self.reactions = Reactions(settings, notes, self._limits_changed)
+        self.terms = self._terms(settings, memory)
         self.way: Way
         self._settings = settings
         self._connect = connect
         self._dice = dice
         self._dirty: dict[Site, None] = {}
         self._running = False
-        self._open = 0
-        self._no_room: dict[Site, None] = {}  # those that wait for smtp.max-connections, in their order
-        self._idle: dict[Link, None] = {}  # the one that became idle first, first
+        self.all_room = Room(settings.smtp.max_connections)
         self._floor = 0.0
         self._drained: Deferred[None] | None = None
 
@@ -98,25 +114,63 @@ class Scheduler:
             return
         site = self.sites.get(route.key)
         if site is None:
-            site = self.sites[route.key] = Site(route, self._settings.limits, self._settings.pools)
-        site.route = route
+            site = self.sites[route.key] = Site(route, self.terms)
+            self.reactions.remember(site, self.now())
+        site.allowance.route = route
         site.know_domain(mail.job.domain)
-        lane = site.lane(key)
-        mail.lane = lane
+        self._enter(site, mail, key)
+
+    def _enter(self, site: Site, mail: Mail, key: LaneKey) -> None:
+        """A mail takes its place in a lane, unless it may not wait here."""
+        mail.lane = lane = site.lane(key)
+        mail.flow = mail.job.flow(self._settings.delivery.fair_by)
+        mail.limited = site.allowance.limited(mail)
+        now = self.now()
+        leaves = site.admit(mail, now, self.hold)
+        if leaves is not None:
+            self._make(site, leaves, now)
+            return
         lane.waiting.append(mail)
         self._touch(site)
         if mail.deadline < mail.routed + LOOK_AHEAD:
             self.agenda.at(mail.deadline + 0.001, self._touch, site)
 
+    def _terms(self, settings: Settings, memory: PacesFile | None) -> Terms:
+        reactions = self.reactions
+        return Terms(settings.limits, settings.pools, reactions.pauses, reactions.warmup, memory)
+
     def reload(self, settings: Settings) -> None:
-        """Other limits and times hold from now on; nothing that was used up is forgotten."""
+        """Other limits, rules and times hold from now on; nothing that was used up is forgotten."""
         self._settings = settings
+        self.all_room.most = settings.smtp.max_connections
         self.hold = settings.delivery.hold
         self.hosts.offline_time = settings.delivery.offline_time
         self.hosts.tls_forget = settings.smtp.tls_forget
+        self.reactions.renew(settings)
+        self.terms = self.terms.renewed(self._terms(settings, self.terms.memory))
         for site in self.sites.values():
-            site.reload(settings.limits, settings.pools)
+            site.reload(self.terms)
             self._touch(site)
+
+    def _limits_changed(self, site: Site | None) -> None:
+        """Limits of a site, or of any, have changed, or a pause has begun or ended."""
+        for one in self.sites.values() if site is None else (site,):
+            one.allowance.forget()
+            self._touch(one)
+
+    def pause(self, until: float | None, why: str, **scope: str) -> Pause:
+        """Nothing leaves that ``scope`` (domain, mx, ip, pool, tag: patterns; none: everything) names, until then or
+        until ``resume``."""
+        pause = self.reactions.pauses.add(self.now(), until, why, **scope)
+        self.reactions.pauses_changed()
+        return pause
+
+    def resume(self, number: int) -> bool:
+        """End the pause of that number; False: there is none."""
+        found = self.reactions.pauses.remove(number)
+        if found:
+            self.reactions.pauses_changed()
+        return found
 
     def let_go(self) -> None:
         """Forget what waits; connections that are being opened for a mail will be given another."""
@@ -151,11 +205,11 @@ class Scheduler:
 
     def room(self) -> int:
         """How many more connections may be opened."""
-        return self._settings.smtp.max_connections - self._open
+        return self.all_room.left
 
-    def offline_until(self, address: str) -> float:
-        """Until when no new connection may be opened to a remote IP."""
-        return self.hosts.offline_until(address)
+    def offline_until(self, address: str, source: str | None) -> float:
+        """Until when no new connection may be opened to a remote IP from a local one."""
+        return self.hosts.offline_until(address, source)
 
     def order(self, route: Route) -> Sequence[Host]:
         """The hosts of a route in the order of this try."""
@@ -176,39 +230,29 @@ class Scheduler:
         now = self.now()
         if self._drained is not None:
             return
-        if self._no_room:  # they are first, or those that always have mail would take the room again
-            dirty = {**dict.fromkeys(islice(self._no_room, max(0, self.room()))), **dirty}
-        for site in dirty:
+        for site in {**dict.fromkeys(self.all_room.next_in_line()), **dirty}:
             try:
                 self._look_at(site, now)
             except Exception:  # a bug of ours, which must not cost the other sites their turn
                 _log.failure("a site could not be looked at: {site!r}", site=site)
-        if self._no_room and self.room() > 0:  # who was told of it did not need it any more
-            self._touch(next(iter(self._no_room)))
+        for site in self.all_room.next_in_line()[:1]:  # who was told of it did not need it any more
+            self._touch(site)
 
     def _look_at(self, site: Site, now: float) -> None:
-        before = self._open
+        before = self.all_room.open
         for move in site.next_moves(now, self):
             self._make(site, move, now)
-        if self._open > before or not site.waits_for_room:
-            self._no_room.pop(site, None)
-        if site.waits_for_room:
-            self._no_room[site] = None  # behind the others, if it has had some
-            self._make_room()
+        idle = self.all_room.looked_at(site, self.all_room.open > before)
+        if idle is not None:
+            self.all_room.works(idle)
+            idle.lane.idle.remove(idle)
+            idle.client.quit()
         if not site.links and not site.waiting():
             self._forget_later(site, now)
 
-    def _make_room(self) -> None:
-        """Close what is only kept in case of more mail, the oldest first: somebody needs its place."""
-        link = next(iter(self._idle), None)
-        if link is not None:
-            del self._idle[link]
-            link.lane.idle.remove(link)
-            link.client.quit()
-
     def _make(self, site: Site, move: Move, now: float) -> None:
         if isinstance(move, Give):
-            self._idle.pop(move.link, None)
+            self.all_room.works(move.link)
             self._carry_on(move.link, self._with_body(move.link, move.mail, now), now)
         elif isinstance(move, Open):
             self._begin(site, move, now)
@@ -218,9 +262,10 @@ class Scheduler:
                 self.agenda.at(move.time, self._wake, site, move.time)
         elif isinstance(move, Park):
             move.mail.lane = None
+            site.parking.went(move.until, now)
             self.way.parked(move.mail, move.until, move.why)
         elif isinstance(move, Close):
-            self._idle.pop(move.link, None)
+            self.all_room.works(move.link)
             move.link.client.quit()
         elif isinstance(move, Expire):
             move.mail.lane = None
@@ -239,7 +284,7 @@ class Scheduler:
         link = Link(move.lane, move.host, move.source, move.mail, now)
         move.mail.link = link
         site.links.add(link)
-        self._open += 1
+        self.all_room.open += 1
         security = move.lane.key.security
         if security == "opportunistic" and self.hosts.in_clear(move.host.address, now):
             security = "none"
@@ -256,30 +301,24 @@ class Scheduler:
     def _rest(self, link: Link, now: float) -> None:
         site = link.lane.site
         most = site.budget(link.source).number("connection_max_messages")
-        if self._drained is not None or link.sent >= most or self._is_in_the_way(link):
+        if self._drained is not None or link.sent >= most or self.all_room.is_wanted(link):
             link.client.quit()
             return
         link.idle_since = now
         link.lane.idle.append(link)
-        self._idle[link] = None
+        self.all_room.rests(link)
         self._touch(site)
-
-    def _is_in_the_way(self, link: Link) -> bool:
-        """Whether others wait for the room that a connection takes, which has nothing to do."""
-        site = link.lane.site
-        return len(self._no_room) > (site in self._no_room and len(site.lanes) == 1)
 
     def _take_next(self, link: Link, now: float) -> Mail | None:
         """The next mail for a connection, ready to be talked about. Where others wait for room, its turn is short."""
-        if self._drained is not None or (
-            self._no_room and link.sent >= MESSAGES_A_CONNECTION and self._is_in_the_way(link)
-        ):
+        wanted = link.sent >= MESSAGES_A_CONNECTION and self.all_room.is_wanted(link)
+        if self._drained is not None or wanted:
             return None
-        expired: list[Mail] = []
-        mail = link.lane.site.next_mail(link, now, expired)
-        for late in expired:
-            late.lane = None
-            self.way.expired(late)
+        aside: list[Move] = []
+        site = link.lane.site
+        mail = site.next_mail(link, now, aside)
+        for move in aside:
+            self._make(site, move, now)
         return None if mail is None else self._with_body(link, mail, now)
 
     def _with_body(self, link: Link, mail: Mail, now: float) -> Mail | None:
@@ -303,12 +342,14 @@ class Scheduler:
         link: Link = connection.link
         now = self.now()
         link.ready = now
+        link.lane.site.census.ready(link.source)
         mail, link.mail = link.mail, None
         if mail is not None:
-            self._put_back(link.lane, mail)
             if self._drained is not None:
-                link.lane.waiting.popleft()
+                mail.link = None
                 self.way.given_back(mail)
+            else:
+                self._put_back(link.lane, mail)
         self._carry_on(link, self._take_next(link, now), now)
         self._touch(link.lane.site)
 
@@ -318,12 +359,14 @@ class Scheduler:
         now = self.now()
         address = link.host.address
         if outcome.type in _OFFLINE_AT_ONCE:
-            self.hosts.went_offline(address, now, self._offline_time(link))
+            source = link.source if outcome.type is Type.NOACCESS else None  # it spoke: this is between us two
+            self.hosts.went_offline(address, now, self._offline_time(link), source)
         elif outcome.type is Type.TLS and link.lane.key.security == "opportunistic":
             self.hosts.broke_tls(address, now)
         else:
             self._note_trouble(link, outcome, now)
         mail, link.mail = link.mail, None
+        self._react(link, mail, outcome, now)
         self._unlink(link)
         if mail is not None:
             self._walk_on(link, mail, outcome, now, outcome.type in _GOES_ON or outcome.code == 421)
@@ -340,10 +383,13 @@ class Scheduler:
         """The talk about a mail is over; the connection may carry the next."""
         link: Link = connection.link
         now = self.now()
-        link.lane.site.sent_one(now)
+        site = link.lane.site
+        site.speed.sent_one(now)
         if outcome.type is Type.SUCCESS:
             self.hosts.is_well(link.host.address)
+            self._went_well(site, link, now)
         else:
+            self._react(link, mail, outcome, now)
             self._note_trouble(link, outcome, now)
         if self._drained is not None and outcome.type is Type.LOST and not outcome.in_doubt:
             mail.link = None
@@ -369,10 +415,13 @@ class Scheduler:
         lane = link.lane
         if link in lane.idle:
             lane.idle.remove(link)
-            self._idle.pop(link, None)
+            self.all_room.works(link)
         self._unlink(link)
-        if outcome is not None and lane.waiting and not self.way.idle(lane.waiting[0], outcome, link):
-            lane.waiting.popleft().lane = None
+        if outcome is None:
+            return
+        first = lane.waiting.first()
+        if first is not None and not self.way.idle(first, outcome, link):
+            lane.waiting.take_this(first)
 
     # -- bookkeeping -------------------------------------------------------------------------------------------------
 
@@ -384,7 +433,7 @@ class Scheduler:
             for host in link.lane.site.route.hosts:
                 if (
                     host.address not in mail.tried
-                    and self.hosts.offline_until(host.address) <= now
+                    and self.hosts.offline_until(host.address, link.source) <= now
                     and same_family(link.source, host.address)
                 ):
                     self._put_back(link.lane, mail)
@@ -392,11 +441,29 @@ class Scheduler:
                     return
         self.way.ended(mail, outcome, link)
 
+    def _react(self, link: Link, mail: Mail | None, outcome: Outcome, now: float) -> None:
+        """What a host said, or did not, may lead to other limits at its site."""
+        site = link.lane.site
+        domain = mail.job.domain if mail is not None else next(iter(site.domains), "")
+        reaction = self.reactions.to(site, link, outcome, domain, now)
+        if mail is not None:
+            mail.reaction, mail.reacted_to = reaction, outcome
+
+    def _went_well(self, site: Site, link: Link, now: float) -> None:
+        allowance, source = site.allowance, link.source
+        window = allowance.window(source)
+        before = int(window.size)
+        window.good(now, allowance.budget(source).number("max_connections"))
+        if int(window.size) > before:
+            self._touch(site)
+        if source is not None and allowance.terms.warmup:
+            self.reactions.sent(site, source, now)
+
     def _put_back(self, lane: Lane, mail: Mail) -> None:
         mail.link = None
         mail.given = None
         mail.lane = lane
-        lane.waiting.appendleft(mail)
+        lane.waiting.put_back(mail)
 
     def _note_trouble(self, link: Link, outcome: Outcome, now: float) -> None:
         if outcome.type in (Type.LOST, Type.TIMEOUT) and self.hosts.trouble(link.host.address, now):
@@ -407,20 +474,24 @@ class Scheduler:
 
     def _unlink(self, link: Link) -> None:
         site = link.lane.site
-        site.links.discard(link)
-        self._open -= 1
+        site.closed(link)
+        self.all_room.open -= 1
         self._touch(site)
         if self._drained is not None:
             self._look_if_drained()
 
     def _forget_later(self, site: Site, now: float) -> None:
         """A site at which nothing is under way is forgotten as soon as its limits are not in debt."""
-        due = max((pace.due for pace in site.paces.values()), default=0.0)
+        allowance = site.allowance
+        due = max((pace.due for pace in allowance.paces.values()), default=0.0)
+        changes = [slowdown.next_change(now) for slowdown in allowance.slowdowns.values()]
+        changes += [window.next_change(now) for window in allowance.windows.values()]
+        due = max([due, *(change for change in changes if change is not None)])
         if due > now:
             self.agenda.at(due, self._touch, site)
         elif self.sites.get(site.key) is site:
             del self.sites[site.key]
-            self._no_room.pop(site, None)
+            self.all_room.forget(site)
 
     def _drain_site(self, site: Site) -> None:
         for lane in site.lanes.values():
@@ -431,7 +502,7 @@ class Scheduler:
                 self.way.given_back(mail)
             idle, lane.idle[:] = list(lane.idle), []
             for link in idle:
-                self._idle.pop(link, None)
+                self.all_room.works(link)
                 link.client.quit()
         for link in list(site.links):
             if link.ready is None:
@@ -447,10 +518,11 @@ class Scheduler:
                 link.client.abort()
 
     def _look_if_drained(self) -> None:
-        if self._open == 0 and self._drained is not None and not self._drained.called:
+        if self.all_room.open == 0 and self._drained is not None and not self._drained.called:
             self.agenda.clear()
             self._drained.callback(None)
 
     def __repr__(self) -> str:
         waiting = sum(site.waiting() for site in self.sites.values())
-        return f"<Scheduler: {len(self.sites)} sites, {waiting} mails wait, {self._open} connections, {self.hosts!r}>"
+        used = f"{len(self.sites)} sites, {waiting} mails wait, {self.all_room.open} connections"
+        return f"<Scheduler: {used}, {self.hosts!r}>"

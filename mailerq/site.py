@@ -8,24 +8,25 @@ same demands on encryption and the same account. Limits hold for the site, whate
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mailerq.attempt import utc
-from mailerq.budget import CONNECT_RATES, MESSAGE_RATES, Budget, Paces
+from mailerq.allowance import NEVER, Allowance
+from mailerq.budget import MESSAGE_RATES, Budget
+from mailerq.census import Census
 from mailerq.lane import Lane, LaneKey, Link
-from mailerq.limits import Rule, cascade
 from mailerq.mail import Mail
 from mailerq.moves import Close, Expire, Give, Move, Open, Park, Stuck, WakeAt
+from mailerq.parking import LONGEST, Parking, without_pace
+from mailerq.paths import MESSAGES_A_CONNECTION, Obstacles, Wish, find_host
+from mailerq.pauses import Pause
 from mailerq.route import Host, Route
+from mailerq.speed import Speed
+from mailerq.terms import Terms
 from mailerq.throttle import Pace
 
-PATIENCE = 0.1  # seconds the first in a lane waits before one more connection is opened for its sake
-MESSAGES_A_CONNECTION = 10  # so many mails wait for each connection before one more is opened at once
-GRACE = 2.0  # seconds for which more than ``max-queue`` may wait: a fast site is through with them by then
-STALE = 5.0  # seconds for which a speed is believed
-LONGEST_PARKING = 600.0  # seconds; nobody knows more than ten minutes ahead how fast a site will be
-ASKING_AGAIN = 0.01  # seconds between those that were promised no turn, and come back to ask for one
+SHORTEST_PAUSE = 30.0  # seconds after which a paused mail looks whether the pause is over
 
 
 class World(Protocol):
@@ -36,14 +37,14 @@ class World(Protocol):
     def room(self) -> int:
         """How many more connections may be opened."""
 
-    def offline_until(self, address: str) -> float:
-        """Until when no new connection may be opened to a remote IP; 0 if it may."""
+    def offline_until(self, address: str, source: str | None) -> float:
+        """Until when no new connection may be opened to a remote IP from a local one; 0 if it may."""
 
     def order(self, route: Route) -> Sequence[Host]:
         """The hosts of a route in the order of this try."""
 
 
-class _Round:
+class Round:
     """One look at a site: what was found so far."""
 
     __slots__ = ("moves", "now", "opened", "wakes", "world")
@@ -56,38 +57,21 @@ class _Round:
         self.opened: list[Open] = []
 
 
-class _Obstacles:
-    """What keeps a connection from being opened: until when a pace, until when offline hosts, whether an event is
-    waited for."""
-
-    __slots__ = ("back", "event", "late")
-
-    def __init__(self) -> None:
-        self.back = self.late = float("inf")
-        self.event = False
-
-
 class Site:
-    """``parked_to`` is the time up to which turns have been promised to parked mails."""
+    """``wake`` is when it is looked at again."""
 
-    def __init__(self, route: Route, rules: Collection[Rule], pools: Mapping[str, Collection[str]]) -> None:
+    def __init__(self, route: Route, terms: Terms) -> None:
         self.key = route.key
-        self.route = route
-        self.domains: set[str] = set()
+        self.allowance = Allowance(route, terms)
         self.lanes: dict[LaneKey, Lane] = {}
         self.links: set[Link] = set()
-        self.paces: Paces = {}
+        self.census = Census(terms.remotes)
+        self.speed = Speed()
+        self.parking = Parking()
+        self.tag_parking: dict[str, Parking] = {}
         self.wake: float | None = None
-        self.parked_to = 0.0
-        self._ask_again = 0.0  # when the last of those comes back that were promised no turn
         self.waits_for_room = False
-        self._speed_since = 0.0
-        self._sent = 0
-        self._speed = 0.0
-        self._over_since: float | None = None
-        self._rules = rules
-        self._pools = pools
-        self._budgets: dict[str | None, Budget] = {}
+        self._opened_at = 0.0
         self._hungry: Lane | None = None  # has no connection, and there may be no more: another lane must let one go
 
     # -- what the scheduler tells it ---------------------------------------------------------------------------------
@@ -100,74 +84,100 @@ class Site:
         return lane
 
     def know_domain(self, domain: str) -> None:
-        """A domain is found to be of this site; limits that name it hold from now on."""
-        if domain not in self.domains:
-            self.domains.add(domain)
-            self._budgets.clear()
+        """A domain is found to be of this site."""
+        self.allowance.know_domain(domain)
 
-    def reload(self, rules: Collection[Rule], pools: Mapping[str, Collection[str]]) -> None:
-        """Other limits hold from now on; what was used up of those that stay is not forgotten."""
-        self._rules, self._pools = rules, pools
-        self._budgets.clear()
-        for (key, scope, remote), pace in list(self.paces.items()):
-            value = self.budget(scope).limits.get(key)
-            if key == "messages_per_minute" and (value is None or 60.0 / value.number != pace.interval):
-                self.parked_to = self._ask_again = 0.0  # the turns that were promised are those of another pace
-            if value is None:
-                del self.paces[key, scope, remote]
-            else:
-                pace.change(value.number)
+    def reload(self, terms: Terms) -> None:
+        """Other limits hold from now on; what was used up is not forgotten."""
+        had_tags = self.allowance.terms.have_tags
+        self.allowance.renew(terms)
+        if had_tags or terms.have_tags:
+            for lane in self.lanes.values():
+                for mail in lane.waiting.remove_if(lambda mail: True):
+                    mail.limited = self.allowance.limited(mail)
+                    lane.waiting.append(mail)
+
+    def opened(self, lane: Lane, source: str | None, address: str, now: float) -> None:
+        """A connection is being opened."""
+        self.census.opened(source, address)
+        lane.open_from[source] = lane.open_from.get(source, 0) + 1
+        self._opened_at = now
+
+    def closed(self, link: Link) -> None:
+        """A connection is gone."""
+        self.links.discard(link)
+        self.census.closed(link.source, link.host.address, link.ready is not None)
+        link.lane.open_from[link.source] -= 1
+
+    @property
+    def domains(self) -> set[str]:
+        """The domains that are known to be of this site."""
+        return self.allowance.domains
+
+    @property
+    def route(self) -> Route:
+        """Where its mail goes."""
+        return self.allowance.route
 
     def budget(self, source: str | None) -> Budget:
         """What mail from ``source`` may do here."""
-        found = self._budgets.get(source)
-        if found is None:
-            names = {host.mx for host in self.route.hosts if host.mx}
-            found = Budget(self.paces, source, cascade(self._rules, self.domains, names, source, self._pools))
-            self._budgets[source] = found
-        return found
+        return self.allowance.budget(source)
 
-    def sent_one(self, now: float) -> None:
-        """A mail's talk is over, well or badly: the site's speed is measured."""
-        self._sent += 1
-        self._speed_since = self._speed_since or now
-        passed = now - self._speed_since
-        if passed >= 1.0:
-            self._speed = self._sent / passed
-            self._sent = 0
-            self._speed_since = now
+    # -- who is next -------------------------------------------------------------------------------------------------
 
-    def speed_at(self, now: float) -> float:
-        """Mails a second, lately; 0 where nothing was sent for a while."""
-        passed = now - self._speed_since
-        return self._speed if self._speed and passed < STALE else self._sent / max(passed, 1.0)
-
-    def next_mail(self, link: Link, now: float, expired: list[Mail]) -> Mail | None:
+    def next_mail(self, link: Link, now: float, aside: list[Move]) -> Mail | None:
         """The mail that a connection may carry now, its use of the limits booked; None: it has to wait, or is done.
 
-        Mails whose time has run out are taken from the lane and appended to ``expired``.
+        Mails that may not go at all (their time has run out, they are paused) are taken from the lane, and what becomes
+        of them is appended to ``aside``.
         """
-        waiting = link.lane.waiting
-        if not waiting:
+        waiting, source = link.lane.waiting, link.source
+        if not waiting or self._is_used_up(link):
             return None
-        if self._is_used_up(link):
-            return None
-        budget = self.budget(link.source)
-        address = link.host.address
+        if now >= self.allowance.changes_at:
+            self.allowance.refresh(now)
+        budget, ready = self.budget(source), self._ready(source, now)
         while waiting:
             if budget.paced:
-                at, why = budget.next_time(MESSAGE_RATES, address, now)
+                at, why = budget.next_time(MESSAGE_RATES, link.host.address, now)
                 if at > now:
-                    waiting[0].blocked_by = why
+                    self._note(link.lane, why)
                     return None
-            mail = waiting.popleft()
-            if mail.deadline < now:
-                expired.append(mail)
+            mail = waiting.first(ready)
+            if mail is None or self.allowance.pause_from(source, mail, now) is not None:
+                return None
+            waiting.take_this(mail)
+            leaves = self._leaves(mail, now)
+            if leaves is not None:
+                aside.append(leaves)
                 continue
-            if budget.paced:
-                budget.take_message(address, len(bytes(mail.job.known.mime)), now)
+            self._book(budget, source, link.host.address, mail, now)
             return mail
         return None
+
+    def _book(self, budget: Budget, source: str | None, address: str, mail: Mail, now: float) -> None:
+        if budget.paced:
+            budget.take_message(address, mail.size, now)
+        for tag in mail.limited:
+            self.allowance.tag_budget(source, tag).take_message(None, mail.size, now)
+
+    def _note(self, lane: Lane, why: str) -> None:
+        first = lane.waiting.first(None)
+        if first is not None:
+            first.blocked_by = why
+
+    def _ready(self, source: str | None, now: float) -> Callable[[tuple[str, ...]], bool] | None:
+        """Whether mails with limited tags may go now; None where there are none."""
+        if not self.allowance.terms.have_tags:
+            return None
+        return lambda tags: self.allowance.tags_due(source, tags, now) <= now
+
+    def _leaves(self, mail: Mail, now: float) -> Move | None:
+        """What becomes of a mail that may not go at all; None: it may."""
+        if mail.deadline < now:
+            return Expire(mail)
+        pause = self.allowance.pause_of(mail, now)
+        return None if pause is None else _until_over(mail, pause, now)
 
     def waiting(self) -> int:
         """How many mails wait in memory."""
@@ -175,55 +185,118 @@ class Site:
 
     # -- what it answers ---------------------------------------------------------------------------------------------
 
+    def admit(self, mail: Mail, now: float, hold: float) -> Move | None:
+        """What becomes of a mail that has come and may not wait here: it is paused, or too many of its tag wait. None:
+        it may."""
+        leaves = self._leaves(mail, now)
+        if leaves is None and mail.limited:
+            leaves = self._tag_surplus(mail, now, hold)
+        return leaves
+
     def next_moves(self, now: float, world: World) -> list[Move]:
         """What is to be done now, and when to ask again."""
-        around = _Round(now, world)
+        around = Round(now, world)
         self.waits_for_room = False
+        self.allowance.refresh(now)
         if self._hungry is not None and not self._hungry.waiting:
             self._hungry = None
-        for key, lane in list(self.lanes.items()):
+        if self.allowance.pauses_changed and self.allowance.pauses():
+            self._park_paused(around)
+        for key, lane in self._in_turn():
             before = len(around.moves)
             self._serve(lane, around)
             if len(around.moves) > before:  # the others are first next time
                 self.lanes[key] = self.lanes.pop(key)
             self._look_at_idle(lane, around)
         self._park_surplus(around)
+        if self.allowance.changes_at < NEVER and self.waiting():
+            around.wakes.append(self.allowance.changes_at)
         if around.wakes:
             around.moves.append(WakeAt(min(around.wakes)))
         return around.moves
 
-    def _serve(self, lane: Lane, around: _Round) -> None:
-        """Idle connections first; then open as many as are due."""
+    def _in_turn(self) -> list[tuple[LaneKey, Lane]]:
+        """The lanes, the one with the most urgent mail first, else the one whose last turn is longest ago."""
+        lanes = list(self.lanes.items())
+        if len(lanes) > 1:
+            lanes.sort(key=lambda item: -item[1].waiting.priority)
+        return lanes
+
+    def _serve(self, lane: Lane, around: Round) -> None:
+        """As many mails as may go now."""
         while lane.waiting:
-            if lane.idle and self._give(lane, around):
-                continue
-            if lane.waiting[0].deadline < around.now:
-                around.moves.append(Expire(lane.waiting.popleft()))
-            elif not self._open(lane, around):
+            mail = self._first(lane, around)
+            if mail is None:
+                return
+            leaves = self._leaves(mail, around.now)
+            if leaves is not None:
+                lane.waiting.take_this(mail)
+                around.moves.append(leaves)
+            elif not self._serve_first(lane, mail, around):
                 return
 
-    def _give(self, lane: Lane, around: _Round) -> bool:
-        """Something for an idle connection, the one that was used last if it may. False: they have to wait."""
-        soonest = float("inf")
+    def _first(self, lane: Lane, around: Round) -> Mail | None:
+        """The mail whose turn it is; where all wait for the limits of their tags, it is noted when that is over."""
+        now = around.now
+        if not self.allowance.terms.have_tags:
+            return lane.waiting.first(None)
+        sources = set(lane.sources)
+        mail = lane.waiting.first(
+            lambda tags: any(self.allowance.tags_due(source, tags, now) <= now for source in sources)
+        )
+        if mail is None:
+            dues = [
+                self.allowance.tags_due(source, tags, now)
+                for tags in lane.waiting.limited_waiting()
+                for source in sources
+            ]
+            around.wakes.append(min(dues))
+            first = lane.waiting.first(None)
+            if first is not None:
+                first.blocked_by = f"messages-per-minute (tag {', '.join(first.limited)})"
+        return mail
+
+    def _serve_first(self, lane: Lane, mail: Mail, around: Round) -> bool:
+        """A connection for the mail whose turn it is, from the local address whose turn it is, or another that may. An
+        idle one first. False: not now; where time alone can help, it is noted when."""
+        found = Obstacles()
+        many = len(lane.sources)
+        asked: set[str | None] = set()
+        for step in range(many):
+            source = lane.sources[(lane.turn + step) % many]
+            if source in asked:
+                continue
+            asked.add(source)
+            if self._give(lane, mail, source, around, found) or self._open(lane, mail, source, around, found):
+                lane.turn = (lane.turn + step + 1) % many
+                return True
+        return self._cannot_go(lane, mail, found, around)
+
+    def _give(self, lane: Lane, mail: Mail, source: str | None, around: Round, found: Obstacles) -> bool:
+        """Something for an idle connection from ``source``, the one that was used last if it may. False: they have to
+        wait."""
         for link in reversed(lane.idle):
+            if link.source != source:
+                continue
             if self._is_used_up(link):
                 lane.idle.remove(link)
                 around.moves.append(Close(link))
                 self._hungry = None
                 return True
-            budget = self.budget(link.source)
-            at = budget.next_time(MESSAGE_RATES, link.host.address, around.now)[0] if budget.paced else around.now
-            if at > around.now:
-                soonest = min(soonest, at)
-                continue
-            expired: list[Mail] = []
-            mail = self.next_mail(link, around.now, expired)
-            around.moves.extend(Expire(late) for late in expired)
-            if mail is not None:
+            budget = self.budget(source)
+            if budget.paced:
+                at, why = budget.next_time(MESSAGE_RATES, link.host.address, around.now)
+                if at > around.now:
+                    found.late = min(found.late, at)
+                    mail.blocked_by = why
+                    continue
+            aside: list[Move] = []
+            next_one = self.next_mail(link, around.now, aside)
+            around.moves.extend(aside)
+            if next_one is not None:
                 lane.idle.remove(link)
-                around.moves.append(Give(link, mail))
-            return True
-        around.wakes.append(soonest)
+                around.moves.append(Give(link, next_one))
+            return next_one is not None or bool(aside)
         return False
 
     def _is_used_up(self, link: Link) -> bool:
@@ -232,119 +305,53 @@ class Site:
             return True
         return link.sent >= self.budget(link.source).number("connection_max_messages")
 
-    def _open(self, lane: Lane, around: _Round) -> bool:
-        """A connection for the first that waits. False: not now; where time alone can help, it is noted when."""
-        mail = lane.waiting[0]
-        sources = lane.key.sources or (None,)
-        found = _Obstacles()
-        for step in range(len(sources)):
-            source = sources[(lane.turn + step) % len(sources)]
-            host = self._choose_host(lane, mail, source, around, found)
-            if host is not None:
-                lane.turn += step + 1
-                self.budget(source).take_connect(host.address, around.now)
-                opened = Open(lane, host, source, lane.waiting.popleft())
-                around.opened.append(opened)
-                around.moves.append(opened)
-                if self._hungry is lane:
-                    self._hungry = None
-                return True
-        return self._cannot_open(lane, mail, found, around)
+    def _open(self, lane: Lane, mail: Mail, source: str | None, around: Round, found: Obstacles) -> bool:
+        host = find_host(self, Wish(lane, mail, source), around, found)
+        if host is None:
+            return False
+        lane.waiting.take_this(mail)
+        self.budget(source).take_connect(host.address, around.now)
+        self.opened(lane, source, host.address, around.now)
+        opened = Open(lane, host, source, mail)
+        around.opened.append(opened)
+        around.moves.append(opened)
+        if self._hungry is lane:
+            self._hungry = None
+        return True
 
-    def _choose_host(
-        self, lane: Lane, mail: Mail, source: str | None, around: _Round, found: _Obstacles
-    ) -> Host | None:
-        """The first host in the order of this try that is online and not full; else what is waited for is noted."""
-        budget = self.budget(source)
-        at = self._may_open_at(lane, mail, source, budget, around)
-        if at is None or at > around.now:
-            found.event |= at is None
-            found.late = min(found.late, at or float("inf"))
-            return None
-        most = budget.number("ip_max_connections")
-        for host in around.world.order(self.route):
-            address = host.address
-            if address in mail.tried or not same_family(source, address):
-                continue
-            until = around.world.offline_until(address)
-            at, why = budget.next_time(CONNECT_RATES + MESSAGE_RATES, address, around.now)
-            if until > around.now:
-                found.back = min(found.back, until)
-            elif self._connections("ip_max_connections", source, around, address) >= most:
-                found.event = True
-                mail.blocked_by = "ip-max-connections"
-            elif at > around.now:
-                found.late = min(found.late, at)
-                mail.blocked_by = why
-            else:
-                return host
-        return None
-
-    def _cannot_open(self, lane: Lane, mail: Mail, found: _Obstacles, around: _Round) -> bool:
+    def _cannot_go(self, lane: Lane, mail: Mail, found: Obstacles, around: Round) -> bool:
         """Whether the next in the lane may be looked at, for this one leaves it. Where all hosts are offline nobody is
         counted an attempt, unless one was tried before; they wait until the first is back."""
-        wake = min(found.late, found.back)
-        if found.event or found.late < float("inf"):
-            if wake < float("inf"):
+        wake = min(found.late, found.back, found.paused)
+        if found.event or found.late < NEVER:
+            if wake < NEVER:
                 around.wakes.append(wake)
             return False
-        if found.back == float("inf") or mail.tried:
-            around.moves.append(Stuck(lane.waiting.popleft()))
-            return True
-        if wake - around.now > around.world.hold and not any(link.lane is lane for link in self.links):
-            around.moves.append(Park(lane.waiting.popleft(), wake, "offline hosts"))
-            return True
-        mail.blocked_by = "offline hosts"
-        around.wakes.append(wake)
-        return False
+        leaves: Move | None = None
+        if mail.tried or (found.back == NEVER and not found.pausing):
+            leaves = Stuck(mail)
+        elif found.back == NEVER:
+            leaves = Park(mail, min(wake, around.now + LONGEST), found.pausing)
+        elif wake - around.now > around.world.hold and not any(lane.open_from.values()):
+            leaves = Park(mail, wake, "offline hosts")
+        if leaves is None:
+            mail.blocked_by = "offline hosts"
+            around.wakes.append(wake)
+            return False
+        lane.waiting.take_this(mail)
+        around.moves.append(leaves)
+        return True
 
-    def _may_open_at(self, lane: Lane, mail: Mail, source: str | None, budget: Budget, around: _Round) -> float | None:
-        """When one more connection from ``source`` may be opened; None: only an event can tell."""
-        now, opened = around.now, len(around.opened)
-        if around.world.room() <= opened:
-            self.waits_for_room = True
-            mail.blocked_by = "smtp.max-connections"
-            return None
-        if self._connections("max_connections", source, around) >= budget.number("max_connections"):
-            mail.blocked_by = "max-connections"
-            if not self._connections_of(lane, around):
-                self._hungry = lane
-            return None
-        if self._connections("max_starting", source, around, starting=True) >= budget.number("max_starting"):
-            mail.blocked_by = "max-starting"
-            return None
-        latest, why = budget.next_time(MESSAGE_RATES + CONNECT_RATES, None, now)
-        last = now if opened else max((link.opened for link in self.links if link.ready is None), default=0.0)
-        for _, pace in budget.paces(("messages_per_minute",), None):
-            if last + pace.interval > latest:  # each of those that start will want its turn
-                latest, why = last + pace.interval, "messages-per-minute"
-        if why:
-            mail.blocked_by = why
-        mine = self._connections_of(lane, around)
-        enough = mine * budget.number("connection_min_messages", MESSAGES_A_CONNECTION)
-        if mine and len(lane.waiting) <= enough and not mail.tried:
-            latest = max(latest, mail.routed + PATIENCE)
-        return latest
+    def last_start(self) -> float:
+        """When the last of those connections was begun that are not set up yet; 0 where there are none."""
+        return self._opened_at if self.census.starting_all else 0.0
 
-    def _connections_of(self, lane: Lane, around: _Round) -> int:
-        return sum(link.lane is lane for link in self.links) + sum(move.lane is lane for move in around.opened)
+    def is_full_for(self, lane: Lane) -> None:
+        """A lane may have no more connections. If it has none at all, another lane must let one go."""
+        if not any(lane.open_from.values()):
+            self._hungry = lane
 
-    def _connections(
-        self, key: str, source: str | None, around: _Round, address: str | None = None, starting: bool = False
-    ) -> int:
-        """The connections that count for the limit ``key``, with those that are opened now."""
-        value = self.budget(source).limits.get(key)
-        if value is None:
-            return 0
-        if address is None and not starting and not value.per_source:
-            return len(self.links) + len(around.opened)
-        there: list[Link | Open] = [link for link in self.links if not starting or link.ready is None]
-        return sum(
-            (address is None or one.host.address == address) and (not value.per_source or one.source == source)
-            for one in (*there, *around.opened)
-        )
-
-    def _look_at_idle(self, lane: Lane, around: _Round) -> None:
+    def _look_at_idle(self, lane: Lane, around: Round) -> None:
         """Close what has been idle for its time, or would be before its next mail."""
         for link in list(lane.idle):
             budget = self.budget(link.source)
@@ -360,65 +367,83 @@ class Site:
             else:
                 around.wakes.append(end)
 
-    def _park_surplus(self, around: _Round) -> None:
+    # -- what cannot have its turn soon ------------------------------------------------------------------------------
+
+    def _park_paused(self, around: Round) -> None:
+        """A pause has begun, or ended: those that it stops leave."""
+        for lane in self.lanes.values():
+            left: dict[int, Move] = {}
+
+            def leaves(mail: Mail, left: dict[int, Move] = left) -> bool:
+                move = self._leaves(mail, around.now)
+                if move is not None:
+                    left[id(mail)] = move
+                return move is not None
+
+            around.moves.extend(left[id(mail)] for mail in lane.waiting.remove_if(leaves))
+
+    def _park_surplus(self, around: Round) -> None:
         """What is more than ``max-queue``, or cannot have its turn soon, is kept by the broker, not by us."""
         waiting = self.waiting()
         if not waiting:
             return
-        budget = self.budget(None)
-        keep = int(min(budget.number("max_queue", 1000), 1e9))
-        slowest = max(budget.paces(("messages_per_minute",), None), key=lambda found: found[1].interval, default=None)
-        if slowest is not None:
-            keep = min(keep, int(around.world.hold / slowest[1].interval) + 2)
-        if waiting <= keep:
-            self._over_since = None
-            return
-        if slowest is None and self._will_be_gone_soon(waiting, around):
+        now, hold, parking = around.now, around.world.hold, self.parking
+        interval, first, why = self._pace_of_all(now)
+        parking.is_paced(interval)
+        keep = parking.keep(self.budget(None).number("max_queue", 1000), interval, hold)
+        if (waiting <= keep or not interval) and parking.may_stay(waiting, keep, self.speed, hold, now):
+            if parking.grace_ends is not None and parking.grace_ends > now:
+                around.wakes.append(parking.grace_ends)
             return
         for left in range(waiting, keep, -1):
-            lane = max(self.lanes.values(), key=lambda lane: len(lane.waiting))
-            until, why = self._turn(left, keep, slowest[1] if slowest else None, around)
-            around.moves.append(Park(lane.waiting.pop(), until, why))
+            mail = max(self.lanes.values(), key=lambda lane: len(lane.waiting)).waiting.take_last()
+            if interval:
+                around.moves.append(Park(mail, parking.turn(first, keep, hold, now), why))
+            else:
+                around.moves.append(Park(mail, without_pace(left, self.speed.at(now), hold, now), "max-queue"))
 
-    def _will_be_gone_soon(self, waiting: int, around: _Round) -> bool:
-        """Whether what is too much now may stay: the site is fast, or has not had the time to show that it is not."""
-        if self._over_since is None:
-            self._over_since = around.now
-            if around.now - self._speed_since > STALE:  # it had little to do, which says nothing of how fast it is
-                self._speed_since, self._sent, self._speed = around.now, 0, 0.0
-        if around.now - self._over_since < GRACE:
-            around.wakes.append(self._over_since + GRACE)
-            return True
-        speed = self.speed_at(around.now)
-        return speed > 0 and waiting / speed <= around.world.hold
+    def _pace_of_all(self, now: float) -> tuple[float, float, str]:
+        """The interval between messages of the site, all local addresses together, when the next may go, and the limit
+        that says so; 0, now, '' where one of them has none."""
+        found: dict[int, tuple[str, Pace]] = {}
+        for source in {source for lane in self.lanes.values() if lane.waiting for source in lane.sources}:
+            paced = self.budget(source).paces(MESSAGE_RATES[:1], None)
+            if not paced:
+                return 0.0, now, ""
+            slowest = max(paced, key=lambda one: one[1].interval)
+            found[id(slowest[1])] = slowest
+        if not found:
+            return 0.0, now, ""
+        paces = [pace for _, pace in found.values()]
+        interval = 1.0 / sum(1.0 / pace.interval for pace in paces)
+        return interval, min(pace.next_time(now) for pace in paces), next(iter(found.values()))[0]
 
-    def _turn(self, waiting: int, keep: int, pace: Pace | None, around: _Round) -> tuple[float, str]:
-        """When a mail for which there is no place is expected to have its turn, and the limit that made it wait."""
-        now, hold = around.now, around.world.hold
-        if pace is None:
-            speed = self.speed_at(now)
-            expected = waiting / speed if speed else 30.0
-            return now + min(LONGEST_PARKING, max(2 * hold, expected)), "max-queue"
-        turn = max(self.parked_to, pace.next_time(now) + keep * pace.interval) + pace.interval
-        if turn <= now + LONGEST_PARKING:
-            self.parked_to = turn
-            return max(now + hold, turn - hold / 2), "messages-per-minute"
-        # All turns of the next minutes are promised, and what comes later may be faster or slower: it asks again then.
-        self._ask_again = max(self._ask_again, now + LONGEST_PARKING / 2) + min(pace.interval, ASKING_AGAIN)
-        return self._ask_again, "messages-per-minute"
+    def _tag_surplus(self, mail: Mail, now: float, hold: float) -> Move | None:
+        """Mails of a tag that has a pace of its own wait here only if they have their turn soon."""
+        source = mail.lane.sources[0]
+        for tag in mail.limited:
+            for name, pace in self.allowance.tag_budget(source, tag).paces(MESSAGE_RATES[:1], None):
+                parking = self.tag_parking.setdefault(tag, Parking())
+                parking.is_paced(pace.interval)
+                keep = parking.keep(1000, pace.interval, hold)
+                here = sum(lane.waiting.count_limited(tag) for lane in self.lanes.values())
+                if here >= keep:
+                    return Park(mail, parking.turn(pace.next_time(now), keep, hold, now), name)
+        return None
 
     def __repr__(self) -> str:
-        first = next((lane.waiting[0] for lane in self.lanes.values() if lane.waiting), None)
+        first = next((lane.waiting.first(None) for lane in self.lanes.values() if lane.waiting), None)
         why = f", the first for {first.blocked_by}" if first is not None and first.blocked_by else ""
         when = "" if self.wake is None else f", looked at again at {utc(self.wake)}"
         idle = sum(len(lane.idle) for lane in self.lanes.values())
-        starting = sum(link.ready is None for link in self.links)
         return (
             f"<Site {' '.join(self.key)} ({len(self.domains)} domains): {self.waiting()} wait{why}{when}; "
-            f"{len(self.links)} connections, {starting} starting, {idle} idle; {self._speed:.1f}/s>"
+            f"{self.census.open} connections, {self.census.starting_all} starting, {idle} idle>"
         )
 
 
-def same_family(source: str | None, address: str) -> bool:
-    """Whether a connection from ``source`` (None: any) to ``address`` can be."""
-    return source is None or (":" in source) == (":" in address)
+def _until_over(mail: Mail, pause: Pause, now: float) -> Park:
+    """Away until the pause is over, or until it is time to see whether somebody has ended it."""
+    again = now + min(max(now - pause.since, SHORTEST_PAUSE), LONGEST)
+    until = again if pause.until is None else min(pause.until, again)
+    return Park(mail, until, f"pause ({pause.why})" if pause.why else "pause")

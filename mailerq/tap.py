@@ -20,6 +20,8 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from mailerq import __version__
+from mailerq.admin.answers import Answers
+from mailerq.admin.control import control_service
 from mailerq.cli import find_config
 from mailerq.delivery import Deliveries
 from mailerq.dns_query import AT_ONCE
@@ -30,16 +32,18 @@ from mailerq.journal import Journal, JournalInUse
 from mailerq.lane import Link
 from mailerq.local import LocalAddresses
 from mailerq.log import open_log
+from mailerq.notes import Notes
+from mailerq.paces_file import PacesFile
 from mailerq.queues import make_broker
 from mailerq.resolver import Resolver
 from mailerq.scheduler import Connect, Scheduler
-from mailerq.settings import Settings, SettingsError, load, without_password
+from mailerq.settings import Settings, SettingsError, Timeouts, load, without_password
 from mailerq.smtp.factory import ConnectOptions, HostFactory
 
 _log = Logger()
 
 OWN_FILES = 100  # the broker, the journal, logs, the manhole, what Python reads
-FIXED_AT_START = ("broker", "queues", "store", "journal", "manhole", "log", "workers")
+FIXED_AT_START = ("broker", "queues", "store", "journal", "state", "control", "manhole", "log", "workers")
 
 
 class Options(usage.Options):
@@ -90,12 +94,30 @@ def smtp_connector(reactor: Any, settings: Callable[[], Settings]) -> Connect:
             username=key.account[0] if key.account else None,
             password=key.account[1] if key.account else None,
             auth_in_clear=smtp.auth_in_clear,
-            timeouts=smtp.timeouts,
+            timeouts=_timeouts(smtp.timeouts, link),
             trust=trust.get(smtp.ca) if smtp.ca else None,
         )
         return HostFactory(reactor, owner, link.host, options).connect()
 
     return connect
+
+
+def _timeouts(general: Timeouts, link: Link) -> Timeouts:
+    """Those of the configuration, with what the limits of the site say instead."""
+    budget = link.lane.site.budget(link.source)
+    own = {
+        name: budget.number(f"timeout_{name}")
+        for name in ("connect", "reply", "end", "tls")
+        if f"timeout_{name}" in budget.limits
+    }
+    return attrs.evolve(general, **own) if own else general
+
+
+def open_state(reactor: Any, folder: str) -> tuple[PacesFile, Notes]:
+    """What is remembered of paces, pauses, slow-downs and warm-ups. Raises OSError where the folder cannot be used."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    memory = PacesFile(os.path.join(folder, "paces"), reactor.seconds)
+    return memory, Notes(os.path.join(folder, "notes.json"), reactor)
 
 
 def _trust_root(path: str) -> Any:
@@ -116,12 +138,13 @@ class Engine(MultiService):
         self.reactor = reactor
         self.settings = settings
         self.path = path
-        dice = random.Random()
+        self.dice = dice = random.Random()
         self.events = Events(reactor.seconds, lambda call: reactor.callLater(0, call))
         self.broker = make_broker(reactor, settings, dice)
         self.resolver = Resolver(reactor, settings.dns, dice, settings.smtp.port)
-        connect = smtp_connector(reactor, lambda: self.settings)
-        self.scheduler = Scheduler(reactor, settings, connect, dice)
+        self.scheduler: Scheduler | None = None
+        self.memory: PacesFile | None = None
+        self.notes: Notes | None = None
         self.journal: Journal | None = None
         self.deliveries: Deliveries | None = None
         self._stopping = False
@@ -135,12 +158,20 @@ class Engine(MultiService):
         except (JournalInUse, OSError) as error:
             self._refuse(f"journal: {error}")
             return
+        try:
+            self.memory, self.notes = open_state(self.reactor, self.settings.state)
+        except OSError as error:
+            self._refuse(f"state: {error}")
+            return
+        connect = smtp_connector(self.reactor, lambda: self.settings)
+        scheduler = Scheduler(self.reactor, self.settings, connect, self.dice, memory=self.memory, notes=self.notes)
+        self.scheduler = scheduler
         self.deliveries = Deliveries(
             self.reactor,
             self.settings,
             broker=self.broker,
             resolver=self.resolver,
-            scheduler=self.scheduler,
+            scheduler=scheduler,
             journal=self.journal,
             events=self.events,
             local=LocalAddresses(self.reactor.seconds),
@@ -153,8 +184,11 @@ class Engine(MultiService):
         self._await_broker()
         journal = self.journal
         self._each(1.0, lambda: journal.tick(self.broker.connected))
-        self._each(60.0, lambda: self.scheduler.hosts.forget_old(self.reactor.seconds()))
+        self._each(60.0, lambda: scheduler.hosts.forget_old(self.reactor.seconds()))
+        self._each(1.0, lambda: scheduler.reactions.tick(self.reactor.seconds()))
+        self._each(1.0, self.memory.tick)
         self._on_hangup()
+        self._answer()
         if self.settings.manhole:
             self._open_manhole(self.settings.manhole)
 
@@ -196,6 +230,10 @@ class Engine(MultiService):
             await self.deliveries.stop()
         await _maybe(IService(self.broker).stopService())
         await _maybe(super().stopService())
+        if self.notes is not None:
+            self.notes.close()
+        if self.memory is not None:
+            self.memory.close()
         self.log.close()
 
     def _on_hangup(self) -> None:
@@ -220,16 +258,29 @@ class Engine(MultiService):
         kept = {key: getattr(self.settings, key) for key in FIXED_AT_START}
         self.settings = attrs.evolve(settings, **kept)
         _allow_files(self.settings)
-        self.scheduler.reload(self.settings)
-        if self.deliveries is not None:
+        if self.scheduler is not None and self.deliveries is not None:
+            self.scheduler.reload(self.settings)
             self.deliveries.reload(self.settings)
         self.resolver.clear(self.settings.dns)
         _log.info("reloaded{but}", but=f"; needs a restart: {', '.join(fixed)}" if fixed else "")
 
+    def _answer(self) -> None:
+        """Let people ask why, over the control socket and in the manhole."""
+        self.answers = Answers(
+            lambda: self.settings,
+            scheduler=self.scheduler,
+            deliveries=self.deliveries,
+            resolver=self.resolver,
+            broker=self.broker,
+            events=self.events,
+        )
+        if self.settings.control:
+            control_service(self.reactor, self.settings.control, self.answers).setServiceParent(self)
+
     def _open_manhole(self, path: str) -> None:
         from mailerq.admin.manhole import manhole_service
 
-        assert self.deliveries is not None
+        assert self.deliveries is not None and self.scheduler is not None
         names = {
             "engine": self,
             "broker": self.broker,
@@ -238,6 +289,7 @@ class Engine(MultiService):
             "scheduler": self.scheduler,
             "sites": self.scheduler.sites,
             "hosts": self.scheduler.hosts,
+            "pauses": self.scheduler.reactions.pauses,
             "resolver": self.resolver,
             "journal": self.journal,
             "events": self.events,

@@ -1,35 +1,127 @@
 """Even pacing: at most so many a minute, one after the other, in absolute times (GCRA without burst).
 
-Pure; the caller says what time it is.
+Pure; the caller says what time it is. ``docs/decisions/pacing.md`` has the reasons.
 """
 
 from __future__ import annotations
 
+from math import inf, nextafter
+from typing import Protocol
+
+
+class Kept(Protocol):
+    """Where a due time is kept over a restart: a slot of ``paces_file.py``."""
+
+    def read(self) -> tuple[float, float, float]:
+        """The due time (0: none), the interval at which it was booked, and the time it is now."""
+
+    def write(self, due: float) -> None:
+        """Keep another due time."""
+
+    def paced(self, due: float, interval: float) -> None:
+        """Keep a due time that was booked at another interval."""
+
+
+class Due:
+    """The time at which the next may go, for one pace or for several that share it.
+
+    ``carry`` is what rounding added to or took from ``due`` (never later than it), so that nothing drifts; ``since`` is
+    when the debt was last looked at, ``by`` the pace that ran it up.
+    """
+
+    __slots__ = ("by", "carry", "due", "kept", "restored", "since")
+
+    def __init__(self, kept: Kept | None = None) -> None:
+        self.due = self.carry = self.since = 0.0
+        self.by: Pace | None = None
+        self.kept = kept
+        self.restored = 0.0  # the interval at which a remembered debt was booked; 0 once a pace has taken it over
+        if kept is not None:
+            self.due, self.restored, self.since = kept.read()
+
 
 class Pace:
-    """``interval`` seconds between two units. ``due`` is the time at which the next may go."""
+    """At most ``per_minute`` units a minute, evenly; ``interval`` seconds between two units, ``due``: the next may go.
 
-    __slots__ = ("_units", "due", "interval")
+    A unit is a message, a connection or a byte. The promises, if units are only taken when ``next_time(now) <= now``:
 
-    def __init__(self, per_minute: float) -> None:
+    - Of the units taken in any stretch of time, all but those of its last ``take`` together are at most the rate times
+      its length; where the rate changed (``change`` with the time), at most the sum of that over its parts. So at a
+      constant rate ``r`` at most ``floor(W * r / 60) + 1`` messages pass in ``W`` seconds, wherever these begin.
+    - Who asks at ``due`` each time is neither faster nor slower than the rate, however long: rounding is carried on
+      (``due`` itself is rounded up, so it is late by 0.3 microseconds at most).
+    - Time that nobody used is not saved up.
+
+    Paces that share a ``Due`` (limits for one remote address, as several sites have them) use up one another's time:
+    each unit occupies it for the interval of the pace that took it. So each pace holds its own rate, and all together
+    the highest of them.
+    """
+
+    __slots__ = ("cell", "interval")
+
+    def __init__(self, per_minute: float, kept: Kept | None = None, shared: Due | None = None) -> None:
+        self.cell = cell = Due(kept) if shared is None else shared
         self.interval = 60.0 / per_minute
-        self.due = 0.0
-        self._units = 0.0
+        if cell.restored:  # a debt of an earlier life is paid from now on at the rate of this one
+            self.interval, cell.restored, cell.by = cell.restored, 0.0, self
+            self.change(per_minute, cell.since)
+
+    @property
+    def due(self) -> float:
+        """When the next unit may go, if that is in the future."""
+        return self.cell.due
 
     def next_time(self, now: float) -> float:
         """When the next unit may go: ``now`` or later."""
-        return self.due if self.due > now else now
+        due = self.cell.due
+        return due if due > now else now
 
     def take(self, now: float, units: float = 1.0) -> None:
-        """Use up units. Time that nobody used is not saved up."""
-        self.due = (self.due if self.due > now else now) + units * self.interval
-        self._units = units
+        """Use up units, kept before this returns. What is taken before its time is owed in addition."""
+        cell = self.cell
+        due = cell.due
+        if now > due:
+            due = now
+            step = units * self.interval
+        else:
+            step = units * self.interval + cell.carry
+        later = due + step
+        carry = step - (later - due)
+        if carry > 0.0:  # never before its time, not by a rounding either
+            later = nextafter(later, inf)
+            carry = step - (later - due)
+        cell.due = later
+        cell.carry = carry
+        cell.since = now
+        kept = cell.kept
+        if cell.by is self:
+            if kept is not None:
+                kept.write(later)
+        else:
+            cell.by = self
+            if kept is not None:
+                kept.paced(later, self.interval)
 
-    def change(self, per_minute: float) -> None:
-        """Another rate. What was used up last is paid for at the faster one of both."""
+    def change(self, per_minute: float, now: float | None = None) -> None:
+        """Another rate from ``now`` on: what is still owed then (in units) is paid for at the new rate, no more, no less.
+
+        Without ``now``: from the last ``take`` or ``change`` on, which lets a faster rate forgive some of a debt that
+        is older. A debt that another pace made in a shared ``Due`` stays as it is.
+        """
         interval = 60.0 / per_minute
-        self.due -= max(0.0, self.interval - interval) * self._units
+        if interval == self.interval:
+            return
+        cell = self.cell
+        if cell.by is self:
+            start = cell.since if now is None or now < cell.since else now
+            debt = cell.due - start
+            if debt > 0.0:
+                cell.due = nextafter(start + debt * (interval / self.interval), inf)
+                cell.carry = 0.0
+                cell.since = start
+            if cell.kept is not None:
+                cell.kept.paced(cell.due, interval)
         self.interval = interval
 
     def __repr__(self) -> str:
-        return f"<Pace {60 / self.interval:g}/min, next at {self.due:.3f}>"
+        return f"<Pace {60 / self.interval:g}/min, next at {self.cell.due:.3f}>"

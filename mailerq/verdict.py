@@ -89,15 +89,37 @@ def settle_idle(job: Job, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def decide(job: Job, outcome: Outcome, policy: Policy, now: float, *, sure: bool = False) -> Verdict:
-    """The fate of a job to which ``outcome`` has just been appended. ``sure``: a ``nohosts`` that DNS is certain of."""
+class Advice(Protocol):
+    """What a rule for answers says of the job (``responses.py``); None: nothing."""
+
+    @property
+    def fail(self) -> bool | None: ...
+    @property
+    def retry_in(self) -> float | None: ...
+    @property
+    def hint(self) -> float | None: ...
+
+
+def decide(
+    job: Job,
+    outcome: Outcome,
+    policy: Policy,
+    now: float,
+    *,
+    sure: bool = False,
+    reaction: Advice | None = None,
+    schedule: Sequence[float] | None = None,
+) -> Verdict:
+    """The fate of a job to which ``outcome`` has just been appended. ``sure``: a ``nohosts`` that DNS is certain of;
+    ``reaction``: what the host's answer leads to; ``schedule``: the delays for its domain, if it has its own."""
     if outcome.type is Type.SUCCESS:
         return DELIVERED
     if outcome.type is Type.IDLE:
         return AGAIN
-    if _is_final(outcome, policy, sure):
+    told = None if reaction is None or outcome.type in _ALWAYS_FINAL else reaction.fail
+    if _is_final(outcome, policy, sure) if told is None else told:
         return FAILED
-    return _retry_or_early_end(job, outcome, policy, now)
+    return _retry_or_early_end(job, outcome, policy, now, _delay(job, policy, reaction, schedule))
 
 
 def _is_final(outcome: Outcome, policy: Policy, sure: bool) -> bool:
@@ -111,14 +133,23 @@ def _is_final(outcome: Outcome, policy: Policy, sure: bool) -> bool:
     return outcome.in_doubt and policy.in_doubt == "fail"
 
 
-def _retry_or_early_end(job: Job, outcome: Outcome, policy: Policy, now: float) -> Verdict:
+def _delay(job: Job, policy: Policy, reaction: Advice | None, schedule: Sequence[float] | None) -> float:
+    """Seconds until the next attempt. A rule answers what the host said, so it is heard first; then the job's own
+    delays, then those of its domain. A host that says when to come back is believed only if that is later."""
+    if reaction is not None and reaction.retry_in is not None:
+        return reaction.retry_in
+    own = job.known.retries
+    delays = own if own is not UNSET else schedule or policy.retry_interval
+    delay = next_try(job.attempts, delays, 0.0)
+    return delay if reaction is None or reaction.hint is None else max(delay, reaction.hint)
+
+
+def _retry_or_early_end(job: Job, outcome: Outcome, policy: Policy, now: float, delay: float) -> Verdict:
     most = attempt_limit(job, policy.max_attempts)
     if most and job.attempts >= most:
         return FAILED
     limit = deadline(job, policy.max_delivery_time, now)
     if outcome.in_doubt and policy.in_doubt == "hold":
         return Retry(float(int(limit)) + 1.0)  # a person may look at it until it expires
-    retries = job.known.retries
-    schedule = policy.retry_interval if retries is UNSET else retries
-    at = float(-int(-next_try(job.attempts, schedule, now) // 1))  # the job carries whole seconds
+    at = float(-int(-(now + delay) // 1))  # the job carries whole seconds
     return FAILED if at > limit else Retry(at)

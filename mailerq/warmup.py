@@ -66,7 +66,7 @@ class Schedule:
             return None
         last = self.rule.steps[-1][0]
         cause = f"warm-up day {day} of {last}" if day <= last else f"warm-up day {day}, as on day {last}"
-        return Value(rate, self.rule.line, True, cause=cause)
+        return Value(rate, self.rule.line, True, cause=cause, shared=self.rule.name)
 
     def sent(self, now: float) -> bool:
         """A mail was sent. True: the counts have changed. Where the clock was set back, the day stays."""

@@ -10,6 +10,7 @@ from mailerq.lane import Lane, LaneKey, Link
 from mailerq.mail import Mail
 from mailerq.route import Host, Route
 from mailerq.site import Site
+from mailerq.terms import Terms
 from mailerq.verdict import DELIVERED
 
 NOW = 1764000000.0
@@ -55,15 +56,17 @@ class Reprs(SynchronousTestCase):
 
     def test_site(self) -> None:
         """A site says what its first mail waits for, until when, and how it is connected."""
-        site = Site(Route(("mx.there.test",), (Host("192.0.2.1", 25, "mx.there.test", 10),)), (), {})
+        site = Site(Route(("mx.there.test",), (Host("192.0.2.1", 25, "mx.there.test", 10),)), Terms((), {}))
         site.know_domain("there.test")
         lane = Lane(site, LaneKey())
         site.lanes[lane.key] = lane
         site.links.add(link(lane))
-        lane.waiting.append(mail())
-        lane.waiting[0].blocked_by, site.wake = "connects-per-minute", NOW + 2
+        site.opened(lane, None, "192.0.2.1", NOW)
+        first = mail()
+        lane.waiting.append(first)
+        first.blocked_by, site.wake = "connects-per-minute", NOW + 2
         expected = "<Site mx.there.test (1 domains): 1 wait, the first for connects-per-minute, looked at again at "
-        expected += "2025-11-24 16:00:02; 1 connections, 1 starting, 0 idle; 0.0/s>"
+        expected += "2025-11-24 16:00:02; 1 connections, 1 starting, 0 idle>"
         self.assertEqual(repr(site), expected)
 
     def test_hosts(self) -> None:

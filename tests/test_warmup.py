@@ -40,7 +40,7 @@ class Days(SynchronousTestCase):
     def test_first(self) -> None:
         """Before the first mail it is the first day, with the line of the schedule."""
         value = self.warmup.value(ONE, GMAIL, GOOGLE, POOLS, NOW)
-        self.assertEqual(value, Value(1.0, 5, True, cause="warm-up day 1 of 6"))
+        self.assertEqual(value, Value(1.0, 5, True, cause="warm-up day 1 of 6", shared="pool fresh, mx *.google.com"))
 
     def test_counted_once_a_day(self) -> None:
         """The first mail of a day counts it; until midnight nothing changes."""
@@ -71,7 +71,7 @@ class Days(SynchronousTestCase):
         self.warmup = Warmup((ScheduleRule(5, ip=ONE, domain="*", steps=((1, 3.0),)),))
         sent(self.warmup, NOW)
         value = self.warmup.value(ONE, GMAIL, GOOGLE, POOLS, NOW + DAY)
-        self.assertEqual(value, Value(3.0, 5, True, cause="warm-up day 2, as on day 1"))
+        self.assertEqual(value, Value(3.0, 5, True, cause="warm-up day 2, as on day 1", shared="ip 192.0.2.7, domain *"))
 
     def test_clock_set_back(self) -> None:
         """A clock that is set back counts no day twice."""

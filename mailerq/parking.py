@@ -1,0 +1,89 @@
+"""Parking: what is more than a site can have its turn for soon is kept by the broker, and comes back before its turn.
+
+Pure: it says how many may stay, and when those come back that may not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from mailerq.speed import Speed
+
+GRACE = 2.0  # seconds for which more than ``max-queue`` may wait: a fast site is through with them by then
+LONGEST = 600.0  # seconds; nobody knows more than ten minutes ahead how fast a site will be
+ASKING_AGAIN = 0.01  # seconds between those that were promised no turn, and come back to ask for one
+SLOT = 10.0  # seconds: those away are counted by when they come back
+
+
+class Parking:
+    """The turns that were promised to mails of one site, or of one tag there. ``promised_to`` is the time up to which
+    turns are promised."""
+
+    __slots__ = ("_away", "_interval", "_over_since", "ask_again", "promised_to")
+
+    def __init__(self) -> None:
+        self.promised_to = 0.0
+        self.ask_again = 0.0  # when the last of those comes back that were promised no turn
+        self._interval = 0.0
+        self._over_since: float | None = None
+        self._away: Counter[int] = Counter()
+
+    def keep(self, most: float, interval: float, hold: float) -> int:
+        """How many may wait in memory: at most ``most``, and those that have their turn within ``hold`` seconds, where
+        a pace lets one go each ``interval`` seconds (0: no pace)."""
+        keep = int(min(most, 1e9))
+        return min(keep, int(hold / interval) + 2) if interval else keep
+
+    def is_paced(self, interval: float) -> None:
+        """The pace is such; the turns that were promised at another one do not hold any more."""
+        if interval != self._interval:
+            self._interval = interval
+            self.promised_to = self.ask_again = 0.0
+
+    def may_stay(self, waiting: int, keep: int, speed: Speed, hold: float, now: float) -> bool:
+        """Whether what is too much now may stay all the same, without a pace: the site is fast, or has not had the time
+        to show that it is not."""
+        if waiting <= keep:
+            self._over_since = None
+            return True
+        if self._over_since is None:
+            self._over_since = now
+            speed.forget_if_idle(now)
+        if now - self._over_since < GRACE:
+            return True
+        found = speed.at(now)
+        return found > 0 and waiting / found <= hold
+
+    @property
+    def grace_ends(self) -> float | None:
+        """Until when more may stay than there is room for; None: there is not more."""
+        return None if self._over_since is None else self._over_since + GRACE
+
+    def turn(self, first: float, keep: int, hold: float, now: float) -> float:
+        """When one more mail comes back under a pace whose next is at ``first``, ``keep`` being in memory before it."""
+        interval = self._interval
+        turn = max(self.promised_to, first + keep * interval) + interval
+        if turn <= now + LONGEST:
+            self.promised_to = turn
+            return max(now + hold, turn - hold / 2)
+        # All turns of the next minutes are promised, and what comes later may be faster or slower: it asks again then.
+        self.ask_again = max(self.ask_again, now + LONGEST / 2) + min(interval, ASKING_AGAIN)
+        return self.ask_again
+
+    def went(self, until: float, now: float) -> None:
+        """One is away until then."""
+        away = self._away
+        away[int(until / SLOT)] += 1
+        for slot in [slot for slot in away if slot < int(now / SLOT)] if len(away) > LONGEST / SLOT + 8 else ():
+            del away[slot]
+
+    def away(self, now: float) -> int:
+        """How many are away, as far as is known here."""
+        first = int(now / SLOT)
+        return sum(count for slot, count in self._away.items() if slot >= first)
+
+
+def without_pace(waiting: int, speed: float, hold: float, now: float) -> float:
+    """When a mail comes back that ``waiting`` others are before, at a site of that speed (mails a second)."""
+    expected = waiting / speed if speed else 30.0
+    return now + min(LONGEST, max(2 * hold, expected))

@@ -1,0 +1,79 @@
+"""Terms: what holds for all sites, whatever the traffic: limits, pools, pauses, warm-up, and the memory of paces.
+
+One object, made by ``scheduler.py`` and handed to every site; replaced when the configuration is read again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from weakref import WeakValueDictionary
+
+from mailerq.census import Remotes
+from mailerq.limits import Manner, Rule, Rules, Value, manner
+from mailerq.mail import Mail
+from mailerq.paces_file import PacesFile
+from mailerq.pauses import Pauses
+from mailerq.route import Route
+from mailerq.throttle import Due, Kept, Pace
+from mailerq.warmup import Warmup
+
+PaceName = tuple[str, str | None, str | None, str | None]
+"""Limit, local address (None: all together), tag (None: whatever it is), and what it shares with other sites: the
+remote address, or a word (None: nothing)."""
+
+
+class Terms:
+    """``rules`` are those of ``limits``; ``remotes`` counts connections by remote address, over all sites."""
+
+    def __init__(
+        self,
+        rules: Collection[Rule],
+        pools: Mapping[str, Collection[str]],
+        pauses: Pauses | None = None,
+        warmup: Warmup | None = None,
+        memory: PacesFile | None = None,
+    ) -> None:
+        self.rules = Rules(rules)
+        self.pools = pools
+        self.pauses = pauses if pauses is not None else Pauses()
+        self.warmup = warmup if warmup is not None else Warmup(())
+        self.memory = memory
+        self._remote: WeakValueDictionary[PaceName, _SharedDue] = WeakValueDictionary()
+        self.remotes: Remotes = Counter()
+        self._have_manners = any(rule.tls is not None or rule.retry_interval is not None for rule in rules)
+        self.have_tags = any(rule.tag is not None for rule in rules)
+
+    def renewed(self, terms: Terms) -> Terms:
+        """``terms``, with what is used up of these."""
+        terms._remote, terms.remotes = self._remote, self.remotes
+        return terms
+
+    def manner_of(self, mail: Mail, route: Route) -> Manner | None:
+        """What of the limits is a recipient domain's own; None: nothing is."""
+        if not self._have_manners:
+            return None
+        names = {host.mx for host in route.hosts if host.mx}
+        return manner(self.rules, mail.job.domain, names, mail.tags)
+
+    def pace(self, own: dict[PaceName, Pace], site: tuple[str, ...], name: PaceName, value: Value, now: float) -> Pace:
+        """The pace of that name, one of ``own`` (a site's); begun if it is new, as remembered from an earlier life; at
+        the rate that holds now. What sites share is used up for all of them."""
+        pace = own.get(name)
+        if pace is not None:
+            pace.change(value.number, now)
+        elif name[3] is None:
+            pace = own[name] = Pace(value.number, self._kept((*site, *name)))
+        else:
+            due = self._remote.get(name)
+            if due is None:
+                due = self._remote[name] = _SharedDue(self._kept(name))
+            pace = own[name] = Pace(value.number, shared=due)
+        return pace
+
+    def _kept(self, name: tuple[str | None, ...]) -> Kept | None:
+        return None if self.memory is None else self.memory.slot(name)
+
+
+class _SharedDue(Due):
+    """One that is forgotten with the last site that uses it."""
