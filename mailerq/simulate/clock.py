@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
+from msgspec import Struct
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
@@ -15,25 +16,15 @@ FEW = 1000  # cancelled calls that may lie in the heap, whatever its size
 
 
 @implementer(IDelayedCall)
-class Call:
+class Call(Struct, eq=False):
     """One call that is due."""
 
-    __slots__ = ("_clock", "arguments", "call", "called", "named", "time")
-
-    def __init__(
-        self,
-        clock: SimulatedClock,
-        time: float,
-        call: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        named: dict[str, Any],
-    ) -> None:
-        self._clock = clock
-        self.time = time
-        self.call: Callable[..., Any] | None = call
-        self.arguments = arguments
-        self.named = named
-        self.called = False
+    clock: Any
+    time: float
+    call: Callable[..., Any] | None
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+    called: bool = False
 
     def getTime(self) -> float:
         """When it is due."""
@@ -49,11 +40,11 @@ class Call:
             raise AlreadyCalled if self.called else AlreadyCancelled
         self.call = None
         self.arguments = ()
-        self._clock.was_cancelled()
+        self.clock.was_cancelled()
 
     def reset(self, secondsFromNow: float) -> None:
         """Due so many seconds from now."""
-        self._move(self._clock.seconds() + secondsFromNow)
+        self._move(self.clock.seconds() + secondsFromNow)
 
     def delay(self, secondsLater: float) -> None:
         """Due so much later than it was."""
@@ -64,7 +55,7 @@ class Call:
         if call is None:
             raise AlreadyCalled if self.called else AlreadyCancelled
         self.time = time
-        self._clock.move(self, call, arguments)
+        self.clock.move(self, call, arguments)
 
 
 @implementer(IReactorTime)

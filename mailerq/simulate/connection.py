@@ -72,7 +72,7 @@ class SimulatedConnection:
         self._timeouts = timeouts
         self._source: str | None = link.source
         self.peer: Peer = network.peer(link.source, link.host)
-        self.place = network.place(link.host.address)
+        self.place = network.place(link.host)
         self._remote = network.remote(self.place)
         self.provider = self.place.provider
         self._phase = Phase.CONNECTING

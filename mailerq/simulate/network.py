@@ -12,7 +12,7 @@ from mailerq.route import Host
 from mailerq.settings import Timeouts
 from mailerq.simulate.clock import SimulatedClock
 from mailerq.simulate.connection import SimulatedConnection
-from mailerq.simulate.places import Place, Places
+from mailerq.simulate.places import Place, PlacedHost, Places
 from mailerq.simulate.provider import Provider
 from mailerq.simulate.recorder import Observation, Recorder
 from mailerq.simulate.remote import Remote
@@ -49,9 +49,9 @@ class Network:
         self._observe("connect", connection, link.mail)
         return connection
 
-    def place(self, address: str) -> Place:
-        """Who is at an address."""
-        return self._places.at(address)
+    def place(self, host: Host) -> Place:
+        """Who a host is."""
+        return host.place if isinstance(host, PlacedHost) else self._places.at(host.address)
 
     def remote(self, place: Place) -> Remote:
         """The site that is at a place; to be asked for anew with each connection."""

@@ -23,6 +23,12 @@ class Place(NamedTuple):
     site: int
 
 
+class PlacedHost(Host, frozen=True, kw_only=True):
+    """A host that knows who it is."""
+
+    place: Place
+
+
 class Places:
     """``providers`` in order; the last one has all domains that no other has. ``port`` is where hosts listen."""
 
@@ -35,6 +41,7 @@ class Places:
         self._at: dict[str, Place] = {}  # by address, of hosts that are named
         self._blocks: list[int] = []  # the first number of each block of addresses
         self._block_of: list[int] = []
+        self._first: dict[int, int] = {}  # that of each provider's block
         self._next = 1
         for number, provider in enumerate(self.providers):
             self._add(number, provider)
@@ -47,6 +54,7 @@ class Places:
             self._made_up[f"{provider.name}.example"] = number
         if sites:
             self._blocks.append(self._next)
+            self._first[number] = self._next
             self._block_of.append(number)
             self._next += sites
         if not provider.domains:
@@ -55,8 +63,8 @@ class Places:
         hosts = []
         for rank, (name, addresses) in enumerate(mx.items()):
             for address in addresses or (self._new_address(),):
-                hosts.append(Host(address, self._port, name, 10 * (rank + 1)))
-                self._at[address] = Place(number, -1)
+                place = self._at[address] = Place(number, -1)
+                hosts.append(PlacedHost(address, self._port, name, 10 * (rank + 1), place=place))
         route = Route(tuple(mx), tuple(hosts))
         for domain in provider.domains:
             self._routes[domain.lower()] = route
@@ -73,16 +81,14 @@ class Places:
             return named
         number, site = self._site(domain)
         if number == len(self.providers):
-            return self._made(domain, self._unknown_from + site)
-        name = self.providers[number].name
-        return self._made(f"s{site}.{name}.example", self._first(number) + site)
+            own = self._unknown_from + site
+            return self._made(domain, own, Place(number - 1, own))
+        name, first = self.providers[number].name, self._first[number]
+        return self._made(f"s{site}.{name}.example", first + site, Place(number, site))
 
-    def _made(self, name: str, address: int) -> Route:
+    def _made(self, name: str, address: int, place: Place) -> Route:
         mx = f"mx.{name}"
-        return Route((mx,), (Host(_address(address), self._port, mx),))
-
-    def _first(self, number: int) -> int:
-        return self._blocks[self._block_of.index(number)]
+        return Route((mx,), (PlacedHost(_address(address), self._port, mx, place=place),))
 
     def _site(self, domain: str) -> tuple[int, int]:
         label, _, end = domain.partition(".")

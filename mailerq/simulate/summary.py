@@ -17,7 +17,8 @@ from mailerq.simulate.recorder import Recorder
 @attrs.frozen
 class Seen:
     """What one provider saw: messages a minute in ``busy`` minutes (those in which there were any), the ``peak`` and
-    the ``mean``; ``most``: seconds within which 99 % had their result; ``limits``: what the first in the queue waited for, by share of the minutes in which one waited."""
+    the ``mean``; ``most``: seconds within which 99 % had their result; ``limits``: what the first in the queue waited
+    for, by share of the minutes in which one waited."""
 
     name: str
     jobs: int
