@@ -180,6 +180,11 @@ def number(limit: Limit) -> str:
     return span(limit.number) if limit.name.endswith("idle") else f"{limit.number:g}"
 
 
+def many(count: int, thing: str) -> str:
+    """``1 site``, ``2 sites``."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def when(time: float, now: float) -> str:
     """``2026-11-24 12:00:07, in 1.6 s``."""
     if time == float("inf"):

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 class Limit(Struct, frozen=True, omit_defaults=True):
     """One thing that limits a site, or may. ``place``: the line of the configuration that says so; ``scope``: for which
-    local or remote address it counts (empty: all together); ``why``: what made it so. ``used``: how many there are where
+    local or remote address it counts (empty: all together); ``why``: what made it. ``used``: how many there are where
     something is counted, ``last`` when the last one went. ``stops``: no further one may go now; then ``free_at`` is
     when one may, None: as soon as something happens, or when somebody ends it. ``binds``: this is what the first that
     wait are waiting for."""

@@ -40,6 +40,8 @@ from mailerq.route import Host, NoHosts, NullMx, Route
 from mailerq.settings import Settings, parse
 from mailerq.site import Site
 from mailerq.terms import Terms
+from tests.memory_engine import MemoryEngine
+from tests.mx import Mx, Net
 
 ROOT = Path(__file__).parents[1]
 NOW = 1_800_000_000.0
@@ -212,7 +214,7 @@ class Asked(SynchronousTestCase):
         """A remote address: whether it is offline, and its sites."""
         self.parts.offline["198.51.100.1"] = NOW + 60
         note, site = self.ask(Explain("198.51.100.1"))
-        self.assertIn("offline until 2027-01-15 08:01:00, a host of 1 site that has", note.text)
+        self.assertIn("offline until 2027-01-15 08:01:00, a host of 1 site with", note.text)
         self.assertEqual(site.name, "b.example")
         (note,) = self.ask(Explain("[2001:db8::1]"))
         self.assertIn("2001:db8::1: not offline, a host of 0 sites", note.text)
@@ -282,6 +284,67 @@ class Asked(SynchronousTestCase):
         """Whatever is asked for, there is an answer or a reason."""
         with contextlib.suppress(Refused):
             self.assertTrue(self.parts.answers().explain(what))
+
+
+class Whole(SynchronousTestCase):
+    """A whole engine in memory is asked."""
+
+    def setUp(self) -> None:
+        """A host, to which one message a second may go."""
+        config = {
+            "delivery": {"hold": "5s"},
+            "smtp": {"port": 2525},
+            "dns": {"hosts": {"b.example": "127.1.1.1"}},
+            "limits": [{"domain": "b.example", "messages-per-minute": 60}],
+        }
+        self.net = Net()
+        self.net.add("127.1.1.1", Mx(self.net))
+        engine = self.engine = MemoryEngine(parse(json.dumps(config), "a.yaml", {}), {}, self.mktemp(), self.net)
+        self.answers = Answers(
+            lambda: engine.settings,
+            scheduler=engine.scheduler,
+            deliveries=engine.deliveries,
+            resolver=engine.resolver,
+            broker=engine.broker,
+            events=engine.events,
+        )
+        for number in range(100):
+            engine.publish(json.dumps({"recipient": f"{number}@b.example", "mime": "x"}).encode())
+
+    def ask(self, question: questions.Asked) -> Any:
+        """The last line of the answer."""
+        return list(self.answers.answer(question))[-1]
+
+    def test_pace(self) -> None:
+        """At any time the sum is right, and when the next and the last go is what comes true."""
+        self.net.run(3.5)
+        for sent in (4, 5, 6):
+            found = self.ask(Explain("b.example"))
+            self.assertEqual((found.binds, found.waiting + found.parked + sent), ("messages-per-minute", 100))
+            now = self.net.seconds()
+            self.assertTrue(0 < (found.next or 0.0) - now <= 1.0)
+            self.assertAlmostEqual((found.gone or 0.0) - now, 100 - sent, delta=1.0)
+            self.net.run(1.0)
+
+    def test_pause(self) -> None:
+        """A pause holds from the moment on, and so does its end."""
+        self.net.run(3.5)
+        (seen,) = self.answers.answer(Pause(domain="b.example", why="bounces"))
+        delivered = self.engine.events.counts["delivered"]
+        self.net.run(30)
+        self.assertEqual(self.engine.events.counts["delivered"], delivered)
+        self.assertIn(("pause", "bounces"), [(one.name, one.why) for one in self.ask(Explain("b.example")).limits])
+        self.assertEqual(list(self.answers.answer(Resume(id=seen.id))), [seen])
+        self.net.run(60)
+        self.assertGreater(self.engine.events.counts["delivered"], delivered + 10)
+
+    def test_sites(self) -> None:
+        """The table and the counts fit to each other."""
+        self.net.run(2.5)
+        total, line = self.answers.answer(Sites())
+        self.assertEqual((total.sites, total.waiting), (1, line.waiting))
+        self.assertEqual(line.name, "b.example")
+        self.assertEqual(self.ask(Stats())["events"]["delivered"], 3)
 
 
 class Engine:
@@ -388,7 +451,7 @@ class Commands(SynchronousTestCase):
         """Where that is no terminal the table is printed once."""
         engine = self.engine(TOTAL, ROW)
         lines = self.run_it(sites)
-        self.assertEqual(lines[0], "2 sites, 2 mails wait in memory, 1 of 1000 connections, 3 jobs in hand")
+        self.assertEqual(lines[0], "2 sites, 2 mails in memory, 1 of 1000 connections, 3 jobs in hand")
         self.assertEqual(lines[3].split(), ["example.org", "2", "-", "1", "-", "-", "0.5", "max-connections"])
         self.assertEqual(lines[4], "and 1 more")
         self.assertEqual(len(self.run_it(sites, "--json")), 2)

@@ -12,7 +12,7 @@ PURE = [
     *("room", "paths", "census", "parking", "speed", "terms", "allowance", "responses"),
     *("settings", "limit_rules", "shapes", "units", "yaml_source", "queues/codec"),
     *("smtp/wire", "smtp/reader", "smtp/tracker", "smtp/downgrade", "smtp/envelope", "smtp/address", "smtp/extensions"),
-    "smtp/auth",
+    *("smtp/auth", "explain", "explained", "explain_text"),
     *("window", "slowdown", "warmup", "schedule_rules", "pauses"),
     *("simulate/provider", "simulate/stream", "simulate/mix", "simulate/places", "simulate/remote", "simulate/dice"),
     *("simulate/traffic", "simulate/ledger", "simulate/recorder", "simulate/minutes", "simulate/wait_times"),

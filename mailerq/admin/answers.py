@@ -18,7 +18,7 @@ from mailerq import __version__
 from mailerq.admin.questions import Asked, Explain, Pause, Pauses, Refused, Resume, Sites, Stats
 from mailerq.attempt import utc
 from mailerq.explain import Around, explain, name_of, row, would_hold
-from mailerq.explain_text import text
+from mailerq.explain_text import many, text
 from mailerq.explained import JobSeen, Note, PauseSeen, Row, Total
 from mailerq.mail import Mail
 from mailerq.route import NoHosts, NullMx, Route, ascii_name
@@ -166,8 +166,7 @@ class Answers:
         ]
         until = around.offline(address, None)
         state = f"offline until {utc(until)}" if until > around.now else "not offline"
-        several = "1 site that has" if len(sites) == 1 else f"{len(sites)} sites that have"
-        yield Note(f"{address}: {state}, a host of {several} mail or had it lately")
+        yield Note(f"{address}: {state}, a host of {many(len(sites), 'site')} with mail, now or lately")
         if len(sites) == 1:
             yield explain(sites[0], around)
         else:

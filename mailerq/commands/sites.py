@@ -16,7 +16,7 @@ import msgspec
 from mailerq.admin.questions import Sites
 from mailerq.commands import Failed
 from mailerq.commands.engine_access import ask
-from mailerq.explain_text import table
+from mailerq.explain_text import many, table
 from mailerq.explained import Row, Total
 
 PERIOD = 1.0  # seconds between two looks
@@ -81,8 +81,8 @@ def _table(arguments: argparse.Namespace, settings: Any, most: int) -> list[str]
     total, rows = msgspec.convert(first, Total), msgspec.convert(lines, list[Row])
     left = total.sites - len(rows)
     head = (
-        f"{total.sites} sites, {total.waiting} mails wait in memory, "
-        f"{total.connections} of {total.max_connections} connections, {total.in_hand} jobs in hand"
+        f"{many(total.sites, 'site')}, {many(total.waiting, 'mail')} in memory, "
+        f"{total.connections} of {total.max_connections} connections, {many(total.in_hand, 'job')} in hand"
     )
     lost = [] if total.broker else ["the broker cannot be reached"]
     more = [f"and {left} more"] if left > 0 else []
