@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,6 +16,7 @@ from mailerq.simulate.ledger import NotConserved
 from mailerq.simulate.mix import Mix, parse_mix
 from mailerq.simulate.simulation import Simulation
 
+ROOT = Path(__file__).resolve().parent.parent
 MIX = """
 providers:
   big: {domains: [big.example, also.example], mx: {mx1.big.example: [192.0.2.1, 192.0.2.2]}, max-connections: 5}
@@ -95,6 +100,26 @@ class Replay(SynchronousTestCase):
     def test_another_seed(self) -> None:
         """Another seed is another day."""
         self.assertNotEqual(simulation().run().observations, simulation(seed=2).run().observations)
+
+    def test_another_process(self) -> None:
+        """Nothing depends on the order in which Python happens to keep what has none."""
+        program = (
+            "from tests.test_simulate import simulation\n"
+            "import hashlib\n"
+            "settings = 'smtp: {ips: [192.0.2.7, 192.0.2.8, 192.0.2.9]}\\n"
+            "limits: [{ip: 192.0.2.8, messages-per-minute: 20}, {tag: a, messages-per-minute: 60}]'\n"
+            "done = simulation(settings=settings).run()\n"
+            "print(hashlib.sha256(repr(done.observations).encode()).hexdigest())"
+        )
+        said = set()
+        for seed in ("1", "2"):
+            environment = {**os.environ, "PYTHONHASHSEED": seed}
+            run = subprocess.run(
+                [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+            )
+            self.assertEqual(run.returncode, 0, run.stderr)
+            said.add(run.stdout)
+        self.assertEqual(len(said), 1)
 
 
 class Providers(SynchronousTestCase):

@@ -176,5 +176,5 @@ class Parts:
     def kill(self) -> None:
         """What ``kill -9`` does; what is left is the queues and the journal."""
         self.deliveries.taken = lambda taken: None  # type: ignore[method-assign]
-        self.broker.running = False  # type: ignore[assignment]
+        self.broker.running = False
         self.broker.lose("killed")
