@@ -18,6 +18,7 @@ class Hosts:
         self.offline_time = offline_time
         self.tls_forget = tls_forget
         self._offline: dict[tuple[str, str | None], float] = {}
+        self._why: dict[str, str] = {}
         self._troubles: dict[str, list[float]] = {}
         self._clear: dict[str, float] = {}
 
@@ -27,13 +28,18 @@ class Hosts:
         return until if source is None else max(until, self._offline.get((address, source), 0.0))
 
     def went_offline(
-        self, address: str, now: float, offline_time: float | None = None, source: str | None = None
+        self, address: str, now: float, offline_time: float | None = None, *, source: str | None = None, why: str = ""
     ) -> float:
         """No new connection from now on for a while, from ``source`` (None: from anywhere). Returns until when."""
         until = now + (self.offline_time if offline_time is None else offline_time)
         self._offline[address, source] = until
+        self._why[address] = why
         self._troubles.pop(address, None)
         return until
+
+    def why(self, address: str) -> str:
+        """What the last trouble was that made a host offline; '' where none is remembered."""
+        return self._why.get(address, "")
 
     def trouble(self, address: str, now: float) -> bool:
         """A talk was lost or fell silent. True: that was one too many in a short time."""
@@ -60,6 +66,7 @@ class Hosts:
         """Drop what does not hold any more."""
         for pair in [pair for pair, until in self._offline.items() if until <= now]:
             del self._offline[pair]
+            self._why.pop(pair[0], None)
         for address in [address for address, until in self._clear.items() if until <= now]:
             del self._clear[address]
         for address in [a for a, seen in self._troubles.items() if now - seen[-1] >= TROUBLE_TIME]:

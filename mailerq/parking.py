@@ -77,6 +77,11 @@ class Parking:
         for slot in [slot for slot in away if slot < int(now / SLOT)] if len(away) > LONGEST / SLOT + 8 else ():
             del away[slot]
 
+    def last_back(self, now: float) -> float | None:
+        """When the last of them is back; None: nobody is away."""
+        slot = max(self._away, default=-1)
+        return (slot + 1) * SLOT if slot >= int(now / SLOT) else None
+
     def away(self, now: float) -> int:
         """How many are away, as far as is known here."""
         first = int(now / SLOT)

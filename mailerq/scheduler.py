@@ -360,7 +360,8 @@ class Scheduler:
         address = link.host.address
         if outcome.type in _OFFLINE_AT_ONCE:
             source = link.source if outcome.type is Type.NOACCESS else None  # it spoke: this is between us two
-            self.hosts.went_offline(address, now, self._offline_time(link), source)
+            why = outcome.description
+            self.hosts.went_offline(address, now, self._offline_time(link), source=source, why=why)
         elif outcome.type is Type.TLS and link.lane.key.security == "opportunistic":
             self.hosts.broke_tls(address, now)
         else:
@@ -467,7 +468,8 @@ class Scheduler:
 
     def _note_trouble(self, link: Link, outcome: Outcome, now: float) -> None:
         if outcome.type in (Type.LOST, Type.TIMEOUT) and self.hosts.trouble(link.host.address, now):
-            self.hosts.went_offline(link.host.address, now, self._offline_time(link))
+            why = f"several talks in a short time ended so: {outcome.description}"
+            self.hosts.went_offline(link.host.address, now, self._offline_time(link), why=why)
 
     def _offline_time(self, link: Link) -> float:
         return link.lane.site.budget(link.source).number("offline_time", self.hosts.offline_time)
@@ -486,6 +488,7 @@ class Scheduler:
         due = max((pace.due for pace in allowance.paces.values()), default=0.0)
         changes = [slowdown.next_change(now) for slowdown in allowance.slowdowns.values()]
         changes += [window.next_change(now) for window in allowance.windows.values()]
+        changes += [site.parking.last_back(now)]
         due = max([due, *(change for change in changes if change is not None)])
         if due > now:
             self.agenda.at(due, self._touch, site)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from mailerq.attempt import utc
 from mailerq.allowance import NEVER, Allowance
+from mailerq.attempt import utc
 from mailerq.budget import MESSAGE_RATES, Budget
 from mailerq.census import Census
 from mailerq.lane import Lane, LaneKey, Link

@@ -290,6 +290,8 @@ class Engine(MultiService):
             "sites": self.scheduler.sites,
             "hosts": self.scheduler.hosts,
             "pauses": self.scheduler.reactions.pauses,
+            "answers": self.answers,
+            "explain": self.answers.explain,
             "resolver": self.resolver,
             "journal": self.journal,
             "events": self.events,

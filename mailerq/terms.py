@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from mailerq.census import Remotes
 from mailerq.limits import Manner, Rule, Rules, Value, manner
 from mailerq.mail import Mail
-from mailerq.paces_file import PacesFile
 from mailerq.pauses import Pauses
 from mailerq.route import Route
 from mailerq.throttle import Due, Kept, Pace
 from mailerq.warmup import Warmup
+
+if TYPE_CHECKING:
+    from mailerq.paces_file import PacesFile
 
 PaceName = tuple[str, str | None, str | None, str | None]
 """Limit, local address (None: all together), tag (None: whatever it is), and what it shares with other sites: the

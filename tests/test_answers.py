@@ -31,6 +31,7 @@ from mailerq.admin.questions import Pauses as AllPauses
 from mailerq.commands import Failed, explain, pause, pauses, resume, sites
 from mailerq.commands.engine_access import NotRunning
 from mailerq.explained import JobSeen, Note, PauseSeen, Row, SiteSeen, Total
+from mailerq.hosts import Hosts
 from mailerq.job import Job, read
 from mailerq.lane import LaneKey
 from mailerq.limits import Rule
@@ -55,6 +56,7 @@ class Parts:
         self.settings: Settings = parse("limits: [{domain: example.org, messages-per-minute: 60}]", "a.yaml", {})
         self.now_is = NOW
         self.offline: dict[str, float] = {}
+        self.hosts = Hosts(300.0, 3600.0)
         self.pauses_of_all = Pauses()
         rules: tuple[Rule, ...] = self.settings.limits
         self.terms = Terms(rules, {}, self.pauses_of_all)

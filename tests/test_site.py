@@ -13,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailerq.attempt import Outcome, Type
 from mailerq.job import Job, read
 from mailerq.lane import LaneKey, Link
+from mailerq.limit_rules import LimitRule
 from mailerq.mail import Mail
 from mailerq.moves import Close, Expire, Give, Open, Park, Stuck, WakeAt
 from mailerq.route import Host, Route
-from mailerq.limit_rules import LimitRule
 from mailerq.site import Site
 from mailerq.terms import Terms
 
@@ -24,7 +24,7 @@ NOW = 1_700_000_000.0
 ANY = LaneKey()
 
 
-def Rule(values: dict[str, float], **scope: str) -> LimitRule:  # noqa: N802 (reads like what it makes)
+def Rule(values: dict[str, float], **scope: str) -> LimitRule:
     """An entry of ``limits``."""
     return LimitRule(1, values={"initial_connections": 1000, **values}, **scope)
 

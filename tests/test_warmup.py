@@ -71,7 +71,8 @@ class Days(SynchronousTestCase):
         self.warmup = Warmup((ScheduleRule(5, ip=ONE, domain="*", steps=((1, 3.0),)),))
         sent(self.warmup, NOW)
         value = self.warmup.value(ONE, GMAIL, GOOGLE, POOLS, NOW + DAY)
-        self.assertEqual(value, Value(3.0, 5, True, cause="warm-up day 2, as on day 1", shared="ip 192.0.2.7, domain *"))
+        cause = "warm-up day 2, as on day 1"
+        self.assertEqual(value, Value(3.0, 5, True, cause=cause, shared="ip 192.0.2.7, domain *"))
 
     def test_clock_set_back(self) -> None:
         """A clock that is set back counts no day twice."""

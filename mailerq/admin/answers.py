@@ -200,7 +200,14 @@ class Answers:
     def _around(self) -> Around:
         settings, scheduler = self._settings(), self._scheduler
         most = settings.smtp.max_connections
-        return Around(scheduler.now(), settings.source, most, most - scheduler.room(), scheduler.offline_until)
+        return Around(
+            scheduler.now(),
+            settings.source,
+            most,
+            most - scheduler.room(),
+            scheduler.offline_until,
+            scheduler.hosts.why,
+        )
 
     # -- pauses ------------------------------------------------------------------------------------------------------
 
