@@ -40,7 +40,6 @@ class SimulatedConnection:
         "_remote",
         "_security",
         "_source",
-        "_state",
         "_timeouts",
         "_timer",
         "connected_at",
@@ -54,6 +53,7 @@ class SimulatedConnection:
         "provider",
         "ready_at",
         "sent",
+        "state",
         "tls_seconds",
     )
 
@@ -76,7 +76,7 @@ class SimulatedConnection:
         self._remote = network.remote(self.place)
         self.provider = self.place.provider
         self._phase = Phase.CONNECTING
-        self._state = State.CONNECT
+        self.state = State.CONNECT
         self._leaving = False
         self._is_in = False
         self._following: Any = None
@@ -169,7 +169,7 @@ class SimulatedConnection:
         else:
             self._phase = Phase.READY
             self.ready_at = self._network.clock.seconds()
-            self._state = State.IDLE
+            self.state = State.IDLE
             self.owner.ready(self)
             self._rest()
 
@@ -182,7 +182,7 @@ class SimulatedConnection:
 
     def _begin(self, mail: Any) -> None:
         self.sent += 1
-        self._state = State.RCPT
+        self.state = State.RCPT
         self._network.went_out(self, mail)
 
     def _envelope(self) -> None:
@@ -211,7 +211,7 @@ class SimulatedConnection:
             if following is not None:
                 self._following = following
                 self._begin(following)
-        self._state = State.RECEIVED
+        self.state = State.RECEIVED
         self.owner.message_due(self, self.mail)
         if self._phase is Phase.READY:
             self._in(self._talk() + self.mail.size * 60.0 / provider.takes, self._message)
@@ -229,7 +229,7 @@ class SimulatedConnection:
     def _finish(self, outcome: Outcome) -> None:
         mail, following = self.mail, self._following
         self.mail, self._following = following, None
-        self._state = State.IDLE if following is None else State.RCPT
+        self.state = State.IDLE if following is None else State.RCPT
         self.owner.finished(self, mail, outcome)
         if self._phase is not Phase.READY:
             return
@@ -273,9 +273,9 @@ class SimulatedConnection:
 
     def _breaks(self, how: str) -> None:
         """The host says nothing any more, or is gone."""
-        step = "the message" if self._state is State.RECEIVED else "RCPT TO"
+        step = "the message" if self.state is State.RECEIVED else "RCPT TO"
         if how == SILENT:
-            patience = self._timeouts.end if self._state is State.RECEIVED else self._timeouts.reply
+            patience = self._timeouts.end if self.state is State.RECEIVED else self._timeouts.reply
             text = f"the answer to {step} did not come within {patience:g} s"
             self._in(patience, self._break, Type.TIMEOUT, text, None)
         else:
@@ -290,8 +290,8 @@ class SimulatedConnection:
         mail, following = self.mail, self._following
         self.mail = self._following = None
         if mail is not None:
-            doubt = self._state is State.RECEIVED
-            self.owner.finished(self, mail, outcome or Outcome(kind, self._state, description=text, in_doubt=doubt))
+            doubt = self.state is State.RECEIVED
+            self.owner.finished(self, mail, outcome or Outcome(kind, self.state, description=text, in_doubt=doubt))
         if following is not None:
             self.owner.unsent(self, following)
         self._in(0, self._gone, None)

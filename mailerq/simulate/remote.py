@@ -40,7 +40,7 @@ class Remote:
         provider = self.provider
         away = provider.away(since_start)
         if away:
-            return provider.too_many if away == "421" else away
+            return _BYE if away == "421" else away
         there = self.connections.get(source, 0)
         if provider.max_connections is not None and there >= provider.max_connections:
             return provider.too_many
