@@ -98,6 +98,10 @@ class Places:
         site = self._unknown.setdefault(domain, len(self._unknown))
         return len(self.providers), site
 
+    def named(self) -> list[tuple[str, ...]]:
+        """The keys of the sites of all domains that are named."""
+        return list(dict.fromkeys(route.key for route in self._routes.values()))
+
     def provider_of(self, domain: str) -> int:
         """The number of the provider that has ``domain``."""
         owner = self._owner.get(domain)

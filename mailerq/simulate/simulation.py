@@ -27,7 +27,7 @@ from mailerq.simulate.traffic import NUMBER, SIZE, Arrival, ITraffic, MixTraffic
 START = 1_800_000_000.0
 """When a simulation begins, in epoch seconds: 2027-01-15 08:00 UTC."""
 LOOKED_AT = 200
-"""Sites that are asked each minute what they wait for."""
+"""Sites that are asked each minute what they wait for, beside those of domains that are named."""
 _json = msgspec.json.Encoder().encode
 
 
@@ -55,10 +55,8 @@ class Simulation:
         self.ledger = Ledger()
         self.settings = for_simulation(settings)
         self.network = Network(self.clock, self.places, self.recorder, seed, lambda: self.settings)
-        self.queues = Outbox(self.settings.queues.outbox, self.settings.queues.max_priority)
+        self.queues = self._outbox()
         self.traffic = traffic(self.places) if traffic else MixTraffic(self.mix, self.places, seed)
-        self.queues.next_job, self.queues.write = self._next_job, self.traffic.body
-        self.queues.ended = self._ended
         self._due: Iterator[Arrival] = self.traffic.arrivals()  # each is counted when its time has come
         self._next: Arrival | None = next(self._due, None)
         self._written: Iterator[Arrival] = self.traffic.arrivals()  # each is written down when it is taken
@@ -71,6 +69,12 @@ class Simulation:
         self._stops_drained = False
         self.clock.callLater(60.0, self._minute)
         self._wait_for_traffic()
+
+    def _outbox(self) -> Outbox:
+        queues = Outbox(self.settings.queues.outbox, self.settings.queues.max_priority)
+        queues.next_job, queues.ended = self._next_job, self._ended
+        queues.write = lambda arrival, number: self.traffic.body(arrival, number)
+        return queues
 
     def _build(self) -> None:
         self.parts = Parts(
@@ -241,7 +245,9 @@ class Simulation:
         self.recorder.enter(self._at_minute)
         self.clock.callLater(60.0, self._minute)
         if self.parts is not None:
-            for site in islice(self.parts.scheduler.sites.values(), LOOKED_AT):
+            sites = self.parts.scheduler.sites
+            named = [site for key in self.places.named() if (site := sites.get(key)) is not None]
+            for site in dict.fromkeys([*named, *islice(sites.values(), LOOKED_AT)]):
                 self._note_limit(site)
 
     def _note_limit(self, site: Any) -> None:
