@@ -55,8 +55,8 @@ class Simulation:
         self.ledger = Ledger()
         self.settings = for_simulation(settings)
         self.network = Network(self.clock, self.places, self.recorder, seed, lambda: self.settings)
-        self.queues = self._outbox()
         self.traffic = traffic(self.places) if traffic else MixTraffic(self.mix, self.places, seed)
+        self.queues = self._outbox()
         self._due: Iterator[Arrival] = self.traffic.arrivals()  # each is counted when its time has come
         self._next: Arrival | None = next(self._due, None)
         self._written: Iterator[Arrival] = self.traffic.arrivals()  # each is written down when it is taken
@@ -73,7 +73,7 @@ class Simulation:
     def _outbox(self) -> Outbox:
         queues = Outbox(self.settings.queues.outbox, self.settings.queues.max_priority)
         queues.next_job, queues.ended = self._next_job, self._ended
-        queues.write = lambda arrival, number: self.traffic.body(arrival, number)
+        queues.write = self.traffic.body
         return queues
 
     def _build(self) -> None:
