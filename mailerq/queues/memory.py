@@ -299,7 +299,10 @@ class MemoryBroker(Service):
                 deferred.callback(None)
 
     def _sleep(self, now: float) -> None:
-        if self._alarm is not None and self._alarm.active():
-            self._alarm.cancel()
+        alarm = self._alarm
         due = self.queues.next_due() if self.connected else None
+        if alarm is not None and alarm.active():
+            if due is not None and alarm.getTime() <= due + 1e-6:  # it rings in time, if for nothing
+                return
+            alarm.cancel()
         self._alarm = None if due is None else self._clock.callLater(max(due - now, 0), self._soon)

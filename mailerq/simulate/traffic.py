@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from mailerq.job import Job
-from mailerq.simulate.dice import mixed, part_of
+from mailerq.simulate.dice import mixed
 from mailerq.simulate.mix import Mix
 from mailerq.simulate.places import Places
 from mailerq.simulate.stream import Stream
@@ -23,6 +23,8 @@ NUMBER = "simulated-number"
 SIZE = "simulated-bytes"
 """Properties of simulated jobs: which it is, and how large its message would be (there is none)."""
 
+_HALF = 1 << 32  # the upper half of 64 bits chooses the provider, the lower one the moment
+_LOW = _HALF - 1
 _json = msgspec.json.Encoder().encode
 
 
@@ -64,6 +66,8 @@ class MixTraffic:
 
     def arrivals(self) -> Iterator[Arrival]:
         """All jobs in the order of their times."""
+        if len(self._streams) == 1:
+            return self._streams[0].arrivals()
         return iter(merge(*(one.arrivals() for one in self._streams)))
 
     def body(self, arrival: Arrival, number: int) -> bytes:
@@ -105,14 +109,13 @@ class StreamTraffic:
         seed, last = self._seed, len(providers) - 1
         for index in range(stream.jobs):
             bits = mixed(seed + index)
-            share = part_of(bits)
-            time = stream.after + (index + part_of(mixed(bits))) * step if step else stream.after
-            yield Arrival(time, number, index, providers[min(bisect_right(bounds, share), last)])
+            time = stream.after + (index + (bits & _LOW) / _HALF) * step if step else stream.after
+            yield Arrival(time, number, index, providers[min(bisect_right(bounds, (bits >> 32) / _HALF), last)])
 
     def body(self, arrival: Arrival, number: int) -> bytes:
         """The job as JSON."""
         bits = mixed(self._seed + arrival.which)
-        domain = self._places.domain(arrival.provider, mixed(bits ^ 1))
+        domain = self._places.domain(arrival.provider, mixed(bits))
         tags = self.stream.tags
         tag = b'"tags":[%b],' % _json(tags[bits % len(tags)]) if tags else b""
         recipient = _json(f"u{number}@{domain}")
