@@ -63,13 +63,13 @@ async def until(condition: Callable[[], Any], within: float = 30.0, what: str = 
 
 class Engine:
     """One engine, with its folder. ``settings`` is the configuration as a mapping (``$PORT`` in it is ``port``);
-    ``broker``: ``sqlite`` or ``rabbit``; ``prefix``: before the names of its queues."""
+    ``broker``: ``sqlite``, ``rabbit`` or the address of one; ``prefix``: before the names of its queues."""
 
     def __init__(self, settings: Mapping[str, Any], broker: str, prefix: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="engine-"))
         self.port = free_ports(1)[0]
         self.prefix = prefix
-        address = f"sqlite:{self.folder}/queue.db" if broker == "sqlite" else rabbit().url()
+        address = {"sqlite": f"sqlite:{self.folder}/queue.db", "rabbit": ""}.get(broker, broker) or rabbit().url()
         queues = {name: f"{prefix}{name}" for name in ("outbox", "results", "success", "failure", "retry", "invalid")}
         changed = dict(settings.get("queues", {}))
         config = {
