@@ -15,6 +15,7 @@ from mailerq.settings import SettingsError, parse
 from mailerq.simulate.ledger import NotConserved
 from mailerq.simulate.mix import Mix, parse_mix
 from mailerq.simulate.simulation import Simulation
+from mailerq.slowdown import SlowDown
 
 ROOT = Path(__file__).resolve().parent.parent
 MIX = """
@@ -237,6 +238,34 @@ class Limits(SynchronousTestCase):
             "limits:\n- {domain: x.example, messages-per-minute: 60}",
         ).run()
         self.assertIn(("messages-per-minute", 2), done.recorder.minutes[0].all_limits())
+
+    def test_what_binds_for_a_tag(self) -> None:
+        """The limit of a tag is told with its own line."""
+        done = simulation(
+            "providers: {x: {domains: [x.example]}}\nstreams: {s: {jobs: 300, tags: [news]}}",
+            "limits:\n- {domain: x.example, messages-per-minute: 6000}\n- {tag: news, messages-per-minute: 60}",
+        ).run()
+        self.assertEqual(set(done.recorder.minutes[0].all_limits()), {("messages-per-minute (tag news)", 3)})
+
+    def test_what_binds_when_slowed(self) -> None:
+        """Limits that are lowered for a while are told as one, whatever lowered them."""
+        running = simulation("providers: {x: {domains: [x.example]}}\nstreams: {s: {jobs: 200, over: 5m}}")
+        running.run(until=10)
+        assert running.parts is not None
+        for site in running.parts.scheduler.sites.values():
+            values = {"messages_per_minute": 20.0}
+            slowdown = SlowDown(values, running.start + 900, running.start + 10, "451 4.7.0 Slow down", 7, False)
+            site.allowance.slow(None, slowdown)
+        running.run(until=900)
+        self.assertIn(("messages-per-minute (slowed)", 7), running.recorder.minutes[0].all_limits())
+
+    def test_paused(self) -> None:
+        """A pause by a person stops what it names, as long as it lasts."""
+        running = simulation("providers: {x: {domains: [x.example]}}\nstreams: {s: {jobs: 100, over: 100s}}")
+        running.at(20, running.parts.scheduler.pause, running.start + 60, "for a test")  # type: ignore[union-attr]
+        times = messages(running.run())
+        self.assertEqual(len(times), 100)
+        self.assertEqual([time for time in times if 21 < time < 60], [])
 
 
 class Mixes(SynchronousTestCase):

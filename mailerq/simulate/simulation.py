@@ -14,6 +14,7 @@ import msgspec
 
 from mailerq.interfaces import Publication
 from mailerq.settings import Settings
+from mailerq.simulate.binding import binding
 from mailerq.simulate.clock import SimulatedClock
 from mailerq.simulate.ledger import Ledger, NotConserved
 from mailerq.simulate.mix import OTHER, Mix
@@ -255,17 +256,7 @@ class Simulation:
         if not site.waiting():
             return
         place = self.places.at(site.route.hosts[0].address)
-        self.recorder.minutes[place.provider].limits[-1][limit_of(site)] += 1
-
-
-def limit_of(site: Any) -> tuple[str, int]:
-    """What the first in the queue of a site waits for, and the line of the configuration that says so (0: none)."""
-    for lane in site.lanes.values():
-        first = next(iter(lane.waiting), None)
-        if first is not None and first.blocked_by:
-            value = site.budget(lane.sources[0]).limits.get(first.blocked_by.partition(" ")[0].replace("-", "_"))
-            return first.blocked_by, 0 if value is None else value.line
-    return "its turn", 0
+        self.recorder.minutes[place.provider].limits[-1][binding(site)] += 1
 
 
 def is_elsewhere(mail: Any) -> bool:
