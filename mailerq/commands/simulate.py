@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="the same seed is the same day (default: 0)")
     parser.add_argument("--until", metavar="TIME", type=_time, help="end there (default: when all jobs have ended)")
     parser.add_argument("--draw", metavar="FILE.svg", help="draw what each provider saw")
+    by = "report and draw by tag, or by local address, rather than by provider"
+    parser.add_argument("--by", choices=("tag", "ip"), help=by)
 
 
 def _time(text: str) -> float:
@@ -35,12 +37,15 @@ def _time(text: str) -> float:
 def run(arguments: argparse.Namespace, settings: Any) -> int:
     """Simulate, and print the report."""
     from mailerq.settings import load
+    from mailerq.simulate.grouped import group_report
     from mailerq.simulate.job_file import JobFile, NoJobs
     from mailerq.simulate.report import report
     from mailerq.simulate.run import load_mix, simulate
 
     if arguments.over is not None and not arguments.jobs:
         raise Failed("--over spreads the jobs of --jobs, which is not given")
+    if arguments.draw:
+        _check_drawing(Path(arguments.draw))
     mix = load_mix(arguments.mix)
     policies = [settings] + ([load(arguments.compare)] if arguments.compare else [])
     try:
@@ -55,10 +60,12 @@ def run(arguments: argparse.Namespace, settings: Any) -> int:
     done = []
     for name, policy in zip(_names(policies), policies, strict=True):
         progress = Progress(name)
-        summary = simulate(name, policy, mix, arguments.seed, jobs=jobs, until=arguments.until, progress=progress.show)
+        named: Any = {"jobs": jobs, "until": arguments.until, "by": arguments.by}
+        done.append(simulate(name, policy, mix, arguments.seed, progress=progress.show, **named))
         progress.end()
-        done.append(summary)
     print(report(done))
+    if arguments.by:
+        print("\n" + group_report(done, arguments.by))
     if arguments.draw:
         _draw(arguments.draw, done)
     return 0
@@ -71,10 +78,21 @@ def _names(policies: list[Any]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
+def _check_drawing(path: Path) -> None:
+    """Before the work is done, not after it."""
+    if path.suffix.lower() != ".svg":
+        raise Failed(f"--draw {path}: the drawing is SVG, so its name should end in .svg")
+    if not path.parent.is_dir():
+        raise Failed(f"--draw {path}: there is no folder {path.parent}")
+
+
 def _draw(path: str, done: list[Any]) -> None:
+    import attrs
+
     from mailerq.simulate.drawing import draw
 
-    Path(path).write_text(draw(done), encoding="utf-8")
+    shown = [attrs.evolve(one, providers=one.groups or one.providers) for one in done]
+    Path(path).write_text(draw(shown), encoding="utf-8")
 
 
 class Progress:

@@ -29,11 +29,11 @@ def duration(seconds: float) -> str:
 
 def report(runs: Sequence[Summary]) -> str:
     """All of it; the first is the policy that is tried, a second one that which it is compared with."""
-    parts = [_table(_overall(runs), "lrrr")]
-    parts.append("What each provider saw\n\n" + _table(_providers(runs), "llrrrrrrrrrr"))
+    parts = [table(_overall(runs), "lrrr")]
+    parts.append("What each provider saw\n\n" + table(_providers(runs), "llrrrrrrrrrr"))
     limits = _limits(runs)
     if len(limits) > 1:
-        parts.append("What the first in a queue waited for, by time in which one waited\n\n" + _table(limits, "lllrl"))
+        parts.append("What the first in a queue waited for, by time in which one waited\n\n" + table(limits, "lllrl"))
     return "\n\n".join(parts)
 
 
@@ -138,7 +138,7 @@ def _limits(runs: Sequence[Summary]) -> list[Row]:
     return rows
 
 
-def _table(rows: Sequence[Row], sides: str) -> str:
+def table(rows: Sequence[Row], sides: str) -> str:
     """Columns as wide as they need to be; ``sides``: ``l`` or ``r`` for each."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []

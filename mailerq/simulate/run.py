@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
+
 from mailerq.settings import Settings, SettingsError
+from mailerq.simulate.grouped import Grouped
 from mailerq.simulate.job_file import JobFile
 from mailerq.simulate.mix import Mix, parse_mix
 from mailerq.simulate.simulation import START, Simulation
@@ -39,13 +42,16 @@ def simulate(
     *,
     jobs: JobFile | None = None,
     until: float | None = None,
+    by: str | None = None,
     progress: Progress | None = None,
 ) -> Summary:
-    """Run it until it is drained, or ``until`` so many seconds after its start."""
+    """Run it until it is drained, or ``until`` so many seconds after its start. ``by``: one of ``grouped.GROUPS``, if
+    the summary is wanted by that, too."""
     begun = time.process_time()
     traffic = None if jobs is None else jobs.at
     start = START if jobs is None or jobs.start is None else jobs.start
-    simulation = Simulation(settings, mix, seed, traffic=traffic, start=start, observe=False)
+    simulation = Simulation(settings, mix, seed, traffic=traffic, start=start, observe=by is not None)
+    groups = None if by is None else Grouped(simulation, by)
     end = float("inf") if until is None else until
     if progress is not None:
 
@@ -56,4 +62,5 @@ def simulate(
         look()
     simulation.run_drained(end)
     simulation.check()
-    return summed(name, simulation.recorder, simulation.now, time.process_time() - begun)
+    summary = summed(name, simulation.recorder, simulation.now, time.process_time() - begun)
+    return summary if groups is None else attrs.evolve(summary, groups=groups.of())

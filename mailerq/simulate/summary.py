@@ -41,7 +41,8 @@ class Seen:
 @attrs.frozen
 class Summary:
     """``name`` is the policy's. ``drained``: when the last job ended, None where some have not; ``half``, ``most``
-    (99 %) and ``longest``: seconds from publication to result. ``cost``: µs of processor time a job."""
+    (99 %) and ``longest``: seconds from publication to result. ``cost``: µs of processor time a job.
+    ``groups``: the same by tag or local address, if that was wanted (``grouped.py``)."""
 
     name: str
     ended_at: float
@@ -57,6 +58,7 @@ class Summary:
     parked: int
     cost: float
     providers: tuple[Seen, ...]
+    groups: tuple[Seen, ...] = ()
 
 
 def summed(name: str, recorder: Recorder, now: float, seconds: float) -> Summary:
@@ -83,11 +85,12 @@ def summed(name: str, recorder: Recorder, now: float, seconds: float) -> Summary
         messages=recorder.messages,
         parked=recorder.parked,
         cost=seconds / max(1, jobs) * 1e6,
-        providers=tuple(_seen(one) for one in sorted(used, key=lambda one: -one.arrived)),
+        providers=tuple(seen(one) for one in sorted(used, key=lambda one: -one.arrived)),
     )
 
 
-def _seen(one: Minutes) -> Seen:
+def seen(one: Minutes) -> Seen:
+    """What one provider saw."""
     busy = [count for count in one.accepted if count]
     left = one.arrived - one.ended
     return Seen(
