@@ -2,8 +2,8 @@
 
 A slot holds the digest of a name, the time at which that pace is due, and the interval at which its debt was booked.
 What is written there belongs to the operating system at once: a killed process loses none of it, and a write is one
-store of eight bytes, without a system call. It is not forced to the disk: a power cut may lose the last half minute, and
-then each pace may let one unit (or one message, of those that count bytes) go too early.
+store of eight bytes, without a system call. It is not forced to the disk: a power cut may lose the last half minute,
+and then each pace may let one unit (or one message, of those that count bytes) go too early.
 
 The file belongs to one machine: numbers stand in it as the processor has them.
 """
@@ -76,12 +76,14 @@ class Slot:
 class PacesFile:
     """One file, one process. ``seconds`` is the wall clock; ``path``'s folder is made if it is missing.
 
-    Raises ``OSError`` with the path if it cannot be used (``PacesInUse``: by another process). What is no such file, or
-    a damaged one, is renamed to ``….broken-TIME``, said so, and a new one is begun. Where the disk is full later on,
-    that is said once, and new paces are not remembered until there is room (looked for at each ``tick``).
+    Raises ``OSError`` with the path if it cannot be used (``PacesInUse``: by another process; or it is a file of
+    something else). A damaged one is renamed to ``….broken-TIME``, said so, and a new one is begun. Where the disk is
+    full later on, that is said once, and new paces are not remembered until there is room (looked for at each
+    ``tick``).
     """
 
-    words: memoryview
+    words: memoryview[float]
+    _map: mmap.mmap
 
     def __init__(self, path: str, seconds: Callable[[], float]) -> None:
         self._path = Path(path)
@@ -94,7 +96,7 @@ class PacesFile:
             raise FileExistsError(f"{self._path} is no file")
         self._lock = _lock(self._path)
         try:
-            _put_aside_what_is_not_ours(self._path, seconds())
+            _look_at_what_is_there(self._path, seconds())
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 self._open()
@@ -227,23 +229,21 @@ def _rate_word(digest: bytes, interval: float) -> float:
     return word
 
 
-def _put_aside_what_is_not_ours(path: Path, now: float) -> None:
-    """An empty file, or one of zeros, is one that was begun and not written."""
+def _look_at_what_is_there(path: Path, now: float) -> None:
+    """A file of something else is refused; one of ours that was cut is put aside. An empty one, or one of zeros, is one
+    that was begun and not written."""
     try:
         with path.open("rb") as file:
-            head = file.read(_SLOT.size)
-            whole = not os.fstat(file.fileno()).st_size % _SLOT.size
-            if (head.startswith(_MAGIC) and whole) or not (head.strip(b"\0") or any(map(any, iter_blocks(file)))):
-                return
+            head = file.read(len(_MAGIC))
+            size = os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         return
-    aside = path.with_name(f"{path.name}.broken-{now:.0f}")
-    os.rename(path, aside)
-    _log.error("{path} is damaged or no file of paces; it is {aside} now", path=str(path), aside=str(aside))
-
-
-def iter_blocks(file: object) -> object:
-    raise NotImplementedError
+    if head.strip(b"\0") and head != _MAGIC:
+        raise OSError(f"{path} is no file of paces; give the engine a `state` of its own")
+    if size % _SLOT.size:
+        aside = path.with_name(f"{path.name}.broken-{now:.0f}")
+        os.rename(path, aside)
+        _log.error("{path} is damaged: {aside} now, and a new one is begun", path=str(path), aside=str(aside))
 
 
 def _lock(path: Path) -> int:

@@ -103,7 +103,7 @@ class Pace:
                 kept.paced(later, self.interval)
 
     def change(self, per_minute: float, now: float | None = None) -> None:
-        """Another rate from ``now`` on: what is still owed then (in units) is paid for at the new rate, no more, no less.
+        """Another rate from ``now`` on: what is still owed then (in units) is paid for at the new rate.
 
         Without ``now``: from the last ``take`` or ``change`` on, which lets a faster rate forgive some of a debt that
         is older. A debt that another pace made in a shared ``Due`` stays as it is.
