@@ -198,6 +198,8 @@ class Command(Folder):
             (["--mix", str(self.folder / "none.yaml")], "cannot be read"),
             (["--jobs", str(self.folder / "none")], "No such file"),
             (["--over", "1h"], "--jobs"),
+            (["--draw", "x.png"], "SVG"),
+            (["--draw", "no/where/x.svg"], "no folder"),
             (["--mix", self.write("bad.yaml", "providers: {a: {cont: 3}}")], "bad.yaml:1:"),
             (["--mix", self.write("void.yaml", "providers: {a: {count: 3}}")], "no streams"),
             (["--compare", self.write("worse.yaml", "limit: 3")], "worse.yaml:1:"),
