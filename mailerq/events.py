@@ -74,6 +74,7 @@ class Events:
                 "state": attempt.state,
                 "code": attempt.code,
                 "status": attempt.status,
+                "class": attempt.bounce_class,
                 "duration": attempt.duration,
                 "in-doubt": attempt.in_doubt or None,
                 "text": attempt.description,

@@ -92,6 +92,7 @@ class Lines(Case):
             "192.0.2.2",
             451,
             "4.1.1",
+            "bad-mailbox",
             'no "x"',
             State.MAIL,
             in_doubt=True,
@@ -100,7 +101,7 @@ class Lines(Case):
         self.assertEqual(
             self.line(),
             "2026-01-01 00:00:00 attempt id=id-1 n=2 type=lost from=<> to=a@b.c local=192.0.2.1 remote=192.0.2.2 "
-            'state="mail from" code=451 status=4.1.1 in-doubt=true text="no \\"x\\""',
+            'state="mail from" code=451 status=4.1.1 class=bad-mailbox in-doubt=true text="no \\"x\\""',
         )
 
     def test_decided(self) -> None:
