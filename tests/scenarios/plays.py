@@ -103,31 +103,45 @@ async def lives(stage: Stage) -> None:
 
 @play(
     {"narrow.test": Stamper(delay=0.2, most=3)},
-    limits=[{"domain": "narrow.test", "max-connections": 10, "offline-time": "2s"}],
+    limits=[{"domain": "narrow.test", "max-connections": 10, "max-queue": 10000, "offline-time": "2s"}],
     delivery={"retry-interval": "2s"},
 )
 async def crowded(stage: Stage) -> None:
     """A host that greets with 421 what comes beyond three connections; 8 s later it bears ten."""
-    await stage.publish("narrow.test", 400)
+    host = stage.hosts["narrow.test"]
+    jobs = 3200 if FULL else 200
+    await stage.publish("narrow.test", jobs)
     await stage.live()
     await stage.arrive(1)
     await sleep(8.0)
     stage.notes["wider"] = reactor.seconds()
-    stage.hosts["narrow.test"].most = 10
-    await stage.results_of(400, within=40.0)
+    host.most = 10
+    await stage.results_of(jobs, within=260.0 if FULL else 40.0)
 
 
-@play({"slow.test": Stamper()}, limits=slow(60))
-async def changed(stage: Stage) -> None:
-    """60 a minute, after the fourth mail 600, three seconds later 60 again."""
+async def faster_and_slower(stage: Stage, fresh: int) -> None:
+    """60 a minute, after the fourth mail 600 and so many jobs more, three seconds later 60 again."""
     await stage.publish("slow.test", 100)
     await stage.live()
     await stage.arrive(4)
     await sleep(0.3)
     stage.notes["faster"] = await stage.hang_up(slow(600))
+    await stage.publish("slow.test", fresh)
     await sleep(3.0)
     stage.notes["slower"] = await stage.hang_up(slow(60))
     await sleep(5.0)
+
+
+@play({"slow.test": Stamper()}, limits=slow(60))
+async def changed(stage: Stage) -> None:
+    """Limits that are changed, and there is always mail at hand."""
+    await faster_and_slower(stage, 60)
+
+
+@play({"slow.test": Stamper()}, limits=slow(60))
+async def hurried(stage: Stage) -> None:
+    """Limits that are changed, and almost all mail is parked, to come back as slowly as the limit was."""
+    await faster_and_slower(stage, 0)
 
 
 @play(

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.utils import getProcessOutputAndValue
@@ -178,7 +179,9 @@ class Stage:
         }
 
     async def close(self) -> None:
-        """Nothing stays."""
+        """Nothing stays, but the whole log in the folder that ``MAILERQ_LOGS`` names."""
+        if folder := os.environ.get("MAILERQ_LOGS"):
+            Path(folder, f"{os.getpid()}.log").write_text(self.engine.log)
         log = [line for line in self.engine.log.splitlines() if "mailerq.mail#info" not in line]
         self.notes["log"] = "\n".join(log[-60:])
         await self.engine.remove()

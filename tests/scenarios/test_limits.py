@@ -98,9 +98,9 @@ class Judged(SynchronousTestCase):
 
 
 class Limits(Judged):
-    """What holds for an engine that is left alone."""
+    """What an engine does in half a minute."""
 
-    plays = ("even", "even over rabbit", "crowd", "changed")
+    plays = ("even", "even over rabbit", "crowd", "changed", "lives", "crowded", "explained")
 
     def judge_even(self, seen: dict[str, Any]) -> None:
         """Thirty in thirty seconds."""
@@ -126,9 +126,8 @@ class Limits(Judged):
         self.assertEqual(sorted(len(times(seen, domain)) for domain in OTHERS), [30] * 10)
         self.keeps_pace(times(seen, "slow.test"), 2.0)
 
-    def test_a_limit_is_changed_in_full_flow(self) -> None:
-        """SIGHUP from 60 to 600 a minute and back acts at once, both ways; what was used up is not forgotten."""
-        seen = self.seen("changed")
+    def judge_change(self, seen: dict[str, Any]) -> None:
+        """It acts at once, both ways; what was used up is not forgotten."""
         came = times(seen, "slow.test")
         faster, slower = seen["faster"], seen["slower"]
         before, after = bisect_left(came, faster), bisect_right(came, slower + 0.1)
@@ -140,11 +139,9 @@ class Limits(Judged):
         self.assertGreaterEqual(came[after] - came[after - 1], 0.1 - JITTER)
         self.assertGreaterEqual(len(came) - after, 4)
 
-
-class ToCome(Judged):
-    """What waits for its parts."""
-
-    plays = ("lives", "crowded", "grey", "paused", "explained")
+    def test_a_limit_is_changed_in_full_flow(self) -> None:
+        """SIGHUP from 60 to 600 a minute and back acts at once, both ways; what was used up is not forgotten."""
+        self.judge_change(self.seen("changed"))
 
     def test_lives(self) -> None:
         """Killed again and again, stopped and started: over all lives no limit is exceeded in any window, and mail goes
@@ -161,22 +158,51 @@ class ToCome(Judged):
             self.assertGreater(len(came) * APART, (came[-1] - came[0]) * 0.6, domain)
 
     def test_too_many_connections(self) -> None:
-        """A host that bears three connections, and refuses more with 421, is soon met with three; when it bears more,
-        it gets more, one after the other. All mail arrives, and few connections are refused."""
+        """A host that bears three connections, and refuses more with 421, is met with no more than three from then on.
+        All mail arrives at the first try, and few connections are refused."""
         seen = self.seen("crowded")
         begun, wider = seen["came"]["narrow.test"][0][0], seen["wider"]
+        self.assertEqual({len(job["results"]) for job in seen["results"]}, {1})
         self.assertEqual({job["results"][-1]["type"] for job in seen["results"]}, {"success"})
-        self.assertEqual(len(seen["results"]), 400)
         refused = [time for time, _ in seen["refused"]["narrow.test"]]
-        self.assertLessEqual(len(refused), 12)
-        late = [time for time in refused if begun + 2.0 < time < wider]
-        self.assertLessEqual(len(late), 4, "it goes on asking for too much")
-        later = [(time, open) for time, _, open in seen["connected"]["narrow.test"] if time > wider]
-        self.assertGreaterEqual(max(open for _, open in later), 5)
-        reached: dict[int, float] = {}
-        for time, open in later:
-            reached.setdefault(open, time)
-        self.assertGreater(reached[5] - reached.get(4, wider), 0.1, "all at once")
+        self.assertTrue(1 <= len(refused) <= 4, refused)  # those that were under way with the first that was refused
+        self.assertEqual([time - begun for time in refused if time > begun + 1.0], [])
+        busy = [time for time in times(seen, "narrow.test") if begun + 3.0 < time < wider]
+        self.assertGreater(len(busy), 0.6 * 3 * (wider - begun - 3.0) / 0.2, "three connections could carry more")
+
+    if FULL:
+
+        def test_more_connections_again(self) -> None:
+            """When such a host bears more, it gets more, one after the other."""
+            seen = self.seen("crowded")
+            grown: dict[int, float] = {}
+            for time, _, open in seen["connected"]["narrow.test"]:
+                if time > seen["wider"]:
+                    grown.setdefault(open, time)
+            self.assertGreaterEqual(max(grown), 5)
+            self.assertGreater(grown[5] - grown[4], 30.0, "all at once")
+
+    def test_explained(self) -> None:
+        """``mailerq explain`` names the limit that binds with its line of the configuration; ``mailerq sites`` has the
+        site."""
+        seen = self.seen("explained")
+        self.assertIn("messages-per-minute", seen["explain"])
+        self.assertTrue(any(place in seen["explain"] for place in seen["places"]), seen["explain"])
+        self.assertIn("30", seen["explain"])
+        self.assertIn("slow.test", seen["sites"])
+        self.assertIn("messages-per-minute", seen["sites"])
+
+
+class ToCome(Judged):
+    """What waits for its parts."""
+
+    plays = ("hurried", "grey", "paused")
+
+    judge_change = Limits.judge_change
+
+    def test_a_faster_limit_reaches_parked_mail(self) -> None:
+        """A limit that is raised acts at once on those, too, that were parked under the lower one."""
+        self.judge_change(self.seen("hurried"))
 
     def test_greylisted(self) -> None:
         """The second try leaves from the address of the first, of three that may be used, and so it is taken."""
@@ -203,16 +229,6 @@ class ToCome(Judged):
         self.keeps_pace(came, 0.5)
         ended = [job for job in seen["results"] if job["domain"] == "paused.test"]
         self.assertEqual({job["results"][-1]["type"] for job in ended}, {"success"})
-
-    def test_explained(self) -> None:
-        """``mailerq explain`` names the limit that binds with its line of the configuration; ``mailerq sites`` has the
-        site."""
-        seen = self.seen("explained")
-        self.assertIn("messages-per-minute", seen["explain"])
-        self.assertTrue(any(place in seen["explain"] for place in seen["places"]), seen["explain"])
-        self.assertIn("30", seen["explain"])
-        self.assertIn("slow.test", seen["sites"])
-        self.assertIn("messages-per-minute", seen["sites"])
 
 
 if not os.environ.get("MAILERQ_TO_COME"):
