@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import ceil, floor, log10
 
 from mailerq.simulate.minutes import Minutes
@@ -86,6 +87,9 @@ def _end(run: Summary) -> float:
         waiting = seen.minutes.waiting
         few = max(1, seen.jobs // 500)
         shown = next((at for at in range(len(waiting) - 1, -1, -1) if waiting[at] > few), 0)
+        sent = accumulate(seen.minutes.accepted)  # where nothing ever waits
+        most = sum(seen.minutes.accepted) - few
+        shown = max(shown, sum(1 for count in sent if count < most))
         longest = max(longest, 60.0 * (shown + 2))
     return min(longest * 1.03, max(run.ended_at, 60.0))
 

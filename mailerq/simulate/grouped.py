@@ -47,7 +47,10 @@ class Grouped:
         groups = self._groups()
         found: dict[str, Minutes] = {}
         for number, arrival in enumerate(self._arrivals()):
-            one = found.setdefault(groups.get(number, NONE), self._new())
+            name = groups.get(number, NONE)
+            one = found.get(name)
+            if one is None:
+                one = found[name] = self._new()
             one.arrived += 1
             self._count(one.waiting, arrival, 1)
             end = self._ends.get(number)
