@@ -96,6 +96,19 @@ class Judged(SynchronousTestCase):
         """No window has more in it than one in ``apart`` seconds."""
         self.assertEqual(too_near(times, apart), [], [round(time - times[0], 3) for time in times])
 
+    def judge_change(self, seen: dict[str, Any]) -> None:
+        """It acts at once, both ways; what was used up is not forgotten."""
+        came = times(seen, "slow.test")
+        faster, slower = seen["faster"], seen["slower"]
+        before, after = bisect_left(came, faster), bisect_right(came, slower + 0.1)
+        self.keeps_pace(came[:before], 1.0)
+        self.keeps_pace(came[before - 1 : after], 0.1)
+        self.keeps_pace(came[after:], 1.0)
+        self.assertLess(came[before] - faster, 0.5)  # not a second after the one before
+        self.assertGreaterEqual(after - before, 25, "not ten a second")
+        self.assertGreaterEqual(came[after] - came[after - 1], 0.1 - JITTER)
+        self.assertGreaterEqual(len(came) - after, 4)
+
 
 class Limits(Judged):
     """What an engine does in half a minute."""
@@ -126,19 +139,6 @@ class Limits(Judged):
         self.assertEqual(sorted(len(times(seen, domain)) for domain in OTHERS), [30] * 10)
         self.keeps_pace(times(seen, "slow.test"), 2.0)
 
-    def judge_change(self, seen: dict[str, Any]) -> None:
-        """It acts at once, both ways; what was used up is not forgotten."""
-        came = times(seen, "slow.test")
-        faster, slower = seen["faster"], seen["slower"]
-        before, after = bisect_left(came, faster), bisect_right(came, slower + 0.1)
-        self.keeps_pace(came[:before], 1.0)
-        self.keeps_pace(came[before - 1 : after], 0.1)
-        self.keeps_pace(came[after:], 1.0)
-        self.assertLess(came[before] - faster, 0.5)  # not a second after the one before
-        self.assertGreaterEqual(after - before, 25, "not ten a second")
-        self.assertGreaterEqual(came[after] - came[after - 1], 0.1 - JITTER)
-        self.assertGreaterEqual(len(came) - after, 4)
-
     def test_a_limit_is_changed_in_full_flow(self) -> None:
         """SIGHUP from 60 to 600 a minute and back acts at once, both ways; what was used up is not forgotten."""
         self.judge_change(self.seen("changed"))
@@ -159,14 +159,14 @@ class Limits(Judged):
 
     def test_too_many_connections(self) -> None:
         """A host that bears three connections, and refuses more with 421, is met with no more than three from then on.
-        All mail arrives at the first try, and few connections are refused."""
+        All mail arrives, and few connections are refused."""
         seen = self.seen("crowded")
         begun, wider = seen["came"]["narrow.test"][0][0], seen["wider"]
-        self.assertEqual({len(job["results"]) for job in seen["results"]}, {1})
         self.assertEqual({job["results"][-1]["type"] for job in seen["results"]}, {"success"})
         refused = [time for time, _ in seen["refused"]["narrow.test"]]
         self.assertTrue(1 <= len(refused) <= 4, refused)  # those that were under way with the first that was refused
         self.assertEqual([time - begun for time in refused if time > begun + 1.0], [])
+        self.assertLessEqual(sum(len(job["results"]) - 1 for job in seen["results"]), len(refused))
         busy = [time for time in times(seen, "narrow.test") if begun + 3.0 < time < wider]
         self.assertGreater(len(busy), 0.6 * 3 * (wider - begun - 3.0) / 0.2, "three connections could carry more")
 
@@ -197,8 +197,6 @@ class ToCome(Judged):
     """What waits for its parts."""
 
     plays = ("hurried", "grey", "paused")
-
-    judge_change = Limits.judge_change
 
     def test_a_faster_limit_reaches_parked_mail(self) -> None:
         """A limit that is raised acts at once on those, too, that were parked under the lower one."""
