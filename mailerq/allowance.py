@@ -29,7 +29,7 @@ class Allowance:
         self.route = route
         self.terms = terms
         self.domains: set[str] = set()
-        self._rules = Matched(terms.rules, self.mx_names())
+        self._rules = Matched(terms.rules, self.mx_names(), terms.domains_of(route.key))
         self.paces: dict[PaceName, Pace] = {}
         self.windows: dict[str | None, Window] = {}
         self.slowdowns: dict[str | None, SlowDown] = {}
@@ -48,13 +48,17 @@ class Allowance:
         if domain not in self.domains:
             self.domains.add(domain)
             self._version = -1
-            if self._rules.know_domain(domain) or self.terms.warmup:
+            if self._rules.know_domain(domain):
+                self.terms.note_domain(self.route.key, domain)
+                self.forget()
+            elif self.terms.warmup:
                 self.forget()
 
     def renew(self, terms: Terms) -> None:
         """Other limits hold from now on; what was used up is not forgotten."""
         self.terms = terms
-        self._rules = Matched(terms.rules, self.mx_names(), self.domains)
+        domains = self.domains.union(terms.domains_of(self.route.key))
+        self._rules = Matched(terms.rules, self.mx_names(), domains)
         self._version = -1
         self.forget()
 

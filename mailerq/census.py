@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from mailerq.limits import Value
 
-Remotes = Counter[tuple[str, str | None]]
+Remotes = dict[tuple[str, str | None], int]
 """Connections by (remote address, local address), and by (remote address, "*") whatever the local one is."""
 
 
@@ -30,8 +28,9 @@ class Census:
         self.starting_all += 1
         self.open_from[source] = self.open_from.get(source, 0) + 1
         self._starting_from[source] = self._starting_from.get(source, 0) + 1
-        self._remotes[address, source] += 1
-        self._remotes[address, "*"] += 1
+        remotes = self._remotes
+        for name in ((address, source), (address, "*")):
+            remotes[name] = remotes.get(name, 0) + 1
 
     def ready(self, source: str | None) -> None:
         """One is set up."""
@@ -45,9 +44,10 @@ class Census:
         self.open -= 1
         self.open_from[source] -= 1
         for name in ((address, source), (address, "*")):
-            self._remotes[name] -= 1
-            if not self._remotes[name]:
+            if self._remotes[name] == 1:
                 del self._remotes[name]
+            else:
+                self._remotes[name] -= 1
 
     def working(self, source: str | None) -> int:
         """How many from ``source`` are set up."""

@@ -91,6 +91,7 @@ class Rules(tuple[Rule, ...]):
         self.exact: dict[str, list[int]] = {}
         self.wild: list[tuple[int, Callable[[str], bool]]] = []
         self.by_mx: list[tuple[int, Callable[[str], bool]]] = []
+        self.known: dict[tuple[tuple[int, ...], str | None], Limits] = {}
         for index, rule in enumerate(self):
             if rule.mx is not None:
                 self.by_mx.append((index, pattern(rule.mx)))
@@ -109,7 +110,7 @@ class Matched:
     the number of domains is. Where there are many sites, hand all of them the same ``Rules``.
     """
 
-    __slots__ = ("_all", "_closed", "_found", "rules", "tagged")
+    __slots__ = ("_all", "_closed", "_found", "_indexes", "rules", "tagged")
 
     def __init__(self, rules: Iterable[Rule], mx_names: Collection[str], domains: Iterable[str] = ()) -> None:
         self._all = all_rules = rules if isinstance(rules, Rules) else Rules(rules)
@@ -135,12 +136,19 @@ class Matched:
         return new
 
     def _list(self) -> None:
-        self.rules = tuple(self._all[index] for index in sorted(self._found - self._closed))
+        self._indexes = tuple(sorted(self._found - self._closed))
+        self.rules = tuple(self._all[index] for index in self._indexes)
         self.tagged = tuple(rule for rule in self.rules if rule.tag is not None and rule.values)
 
     def limits(self, source: str | None, pools: Pools) -> Limits:
-        """See ``cascade``."""
-        return _values((rule for rule in self.rules if rule.tag is None), source, pools)
+        """See ``cascade``. Sites for which the same rules hold have the same object: it is not to be changed. ``pools``
+        are always those that belong to the rules."""
+        known = self._all.known
+        found = known.get((self._indexes, source))
+        if found is None:
+            found = _values((rule for rule in self.rules if rule.tag is None), source, pools)
+            known[self._indexes, source] = found
+        return found
 
     def tag_limits(self, source: str | None, pools: Pools, tag: str) -> Limits:
         """See the function of that name."""

@@ -307,7 +307,10 @@ class Scheduler:
         link.idle_since = now
         link.lane.idle.append(link)
         self.all_room.rests(link)
-        self._touch(site)
+        if site.has_waiting:
+            self._touch(site)
+        else:
+            self._make(site, WakeAt(site.idle_end(link)), now)
 
     def _take_next(self, link: Link, now: float) -> Mail | None:
         """The next mail for a connection, ready to be talked about. Where others wait for room, its turn is short."""
@@ -351,7 +354,8 @@ class Scheduler:
             else:
                 self._put_back(link.lane, mail)
         self._carry_on(link, self._take_next(link, now), now)
-        self._touch(link.lane.site)
+        if link.lane.site.has_waiting:
+            self._touch(link.lane.site)
 
     def failed(self, connection: Any, outcome: Outcome) -> None:
         """A connection could not be set up: what that says of the host, and on to the next one."""

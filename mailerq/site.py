@@ -179,6 +179,15 @@ class Site:
         pause = self.allowance.pause_of(mail, now)
         return None if pause is None else _until_over(mail, pause, now)
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether any mail waits in memory."""
+        return any(lane.waiting for lane in self.lanes.values())
+
+    def idle_end(self, link: Link) -> float:
+        """Until when a connection may have nothing to do."""
+        return link.idle_since + self.budget(link.source).number("connection_max_idle", 1.0)
+
     def waiting(self) -> int:
         """How many mails wait in memory."""
         return sum(len(lane.waiting) for lane in self.lanes.values())
@@ -355,7 +364,7 @@ class Site:
         """Close what has been idle for its time, or would be before its next mail."""
         for link in list(lane.idle):
             budget = self.budget(link.source)
-            end = link.idle_since + budget.number("connection_max_idle", 1.0)
+            end = self.idle_end(link)
             due = around.now
             if lane.waiting:
                 due = budget.next_time(MESSAGE_RATES, link.host.address, around.now)[0]

@@ -5,7 +5,6 @@ One object, made by ``scheduler.py`` and handed to every site; replaced when the
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -25,6 +24,8 @@ PaceName = tuple[str, str | None, str | None, str | None]
 """Limit, local address (None: all together), tag (None: whatever it is), and what it shares with other sites: the
 remote address, or a word (None: nothing)."""
 
+MOST_NAMED = 50_000  # sites of which it is remembered which rules hold for them
+
 
 class Terms:
     """``rules`` are those of ``limits``; ``remotes`` counts connections by remote address, over all sites."""
@@ -43,14 +44,27 @@ class Terms:
         self.warmup = warmup if warmup is not None else Warmup(())
         self.memory = memory
         self._remote: WeakValueDictionary[PaceName, _SharedDue] = WeakValueDictionary()
-        self.remotes: Remotes = Counter()
+        self.remotes: Remotes = {}
+        self._named: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._have_manners = any(rule.tls is not None or rule.retry_interval is not None for rule in rules)
         self.have_tags = any(rule.tag is not None for rule in rules)
 
     def renewed(self, terms: Terms) -> Terms:
         """``terms``, with what is used up of these."""
-        terms._remote, terms.remotes = self._remote, self.remotes
+        terms._remote, terms.remotes, terms._named = self._remote, self.remotes, self._named
         return terms
+
+    def note_domain(self, site: tuple[str, ...], domain: str) -> None:
+        """A rule holds for a site since this domain is known to be of it: remembered when the site is forgotten, or the
+        next mail to another of its domains would not know of the rule."""
+        known = self._named.pop(site, ())
+        self._named[site] = known if domain in known else (*known, domain)
+        if len(self._named) > MOST_NAMED:
+            del self._named[next(iter(self._named))]
+
+    def domains_of(self, site: tuple[str, ...]) -> tuple[str, ...]:
+        """The domains of a site that rules were found to hold for."""
+        return self._named.get(site, ())
 
     def manner_of(self, mail: Mail, route: Route) -> Manner | None:
         """What of the limits is a recipient domain's own; None: nothing is."""
