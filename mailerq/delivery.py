@@ -181,7 +181,7 @@ class Deliveries:
         """Not before ``time``: a short wait is ours, a long one the broker's. Its expiry is not slept through."""
         if mail.job.maxdelivertime is not None:
             time = min(time, mail.job.maxdelivertime + 1)
-        if time - now <= max(self._settings.delivery.hold, self._broker.early):
+        if time - now <= max(self._settings.delivery.hold, self._broker.early + 1):  # whole seconds are written
             mail.blocked_by = "nextattempt"
             self._scheduler.agenda.at(time, self._begin, mail)
             return
@@ -372,6 +372,9 @@ class Deliveries:
         self._park(mail, min(until, mail.deadline + 1), why, mail.seen)
 
     def _park(self, mail: Mail, until: float, why: str, seen: float | None) -> None:
+        job = mail.job
+        if job.seen_id and job.nextattempt is not None:  # byte for byte the same, it would be taken for its own copy
+            until = max(until, job.nextattempt + 1)
         self._events.parked(mail, until, why)
         self._settle(mail, fate.Parked(until, seen))
 

@@ -108,7 +108,7 @@ def _back(job: Job, names: QueueNames, due: float, identity: str, seen: float | 
     return Publication(
         names.outbox,
         job.written(without=("delayed",), changes=changes),
-        due=due,
+        due=float(-int(-due // 1)),  # as it stands in the job: nobody gets it much earlier than that
         message_id=_message_id(job, identity),
         priority=priority if isinstance(priority, int) else None,
     )

@@ -404,12 +404,15 @@ class Site:
             if parking.grace_ends is not None and parking.grace_ends > now:
                 around.wakes.append(parking.grace_ends)
             return
-        for left in range(waiting, keep, -1):
-            mail = max(self.lanes.values(), key=lambda lane: len(lane.waiting)).waiting.take_last()
+        surplus = [
+            max(self.lanes.values(), key=lambda lane: len(lane.waiting)).waiting.take_last()
+            for _ in range(waiting - keep)
+        ]
+        for before, mail in enumerate(reversed(surplus), keep + 1):  # who came first comes back first
             if interval:
                 around.moves.append(Park(mail, parking.turn(first, keep, hold, now), why))
             else:
-                around.moves.append(Park(mail, without_pace(left, self.speed.at(now), hold, now), "max-queue"))
+                around.moves.append(Park(mail, without_pace(before, self.speed.at(now), hold, now), "max-queue"))
 
     def _pace_of_all(self, now: float) -> tuple[float, float, str]:
         """The interval between messages of the site, all local addresses together, when the next may go, and the limit

@@ -95,7 +95,7 @@ class Queues(SynchronousTestCase):
         back, copy = published(',"priority":7', RETRY)
         self.assertEqual((back.due, back.message_id, back.priority), (NOW + 600, "id-1.1", 7))
         self.assertEqual((copy.due, copy.message_id, copy.priority), (None, "id-1.1", None))
-        self.assertEqual(published("", Parked(NOW + 1.5, None))[0].due, NOW + 1.5)
+        self.assertEqual(published("", Parked(NOW + 1.5, None))[0].due, NOW + 2.0)
 
 
 class Bodies(SynchronousTestCase):

@@ -28,4 +28,3 @@ class TurnTests(SynchronousTestCase):
         came = [mail.recipients[0].partition("@")[0] for mail in mx.mails]
         self.assertEqual(came, [str(number) for number in range(40)])
 
-    test_in_the_order_of_coming.todo = "the youngest is promised the first turn"  # type: ignore[attr-defined]
