@@ -43,24 +43,32 @@ class Allowance:
 
     # -- what changes it ---------------------------------------------------------------------------------------------
 
-    def know_domain(self, domain: str) -> None:
+    def know_domain(self, domain: str, now: float = 0.0) -> None:
         """A domain is found to be of this site; limits that name it hold from now on."""
         if domain not in self.domains:
             self.domains.add(domain)
             self._version = -1
             if self._rules.know_domain(domain):
                 self.terms.note_domain(self.route.key, domain)
-                self.forget()
+                self._change_paces(now)
             elif self.terms.warmup:
                 self.forget()
 
-    def renew(self, terms: Terms) -> None:
+    def renew(self, terms: Terms, now: float = 0.0) -> None:
         """Other limits hold from now on; what was used up is not forgotten."""
         self.terms = terms
         domains = self.domains.union(terms.domains_of(self.route.key))
         self._rules = Matched(terms.rules, self.mx_names(), domains)
         self._version = -1
+        self._change_paces(now)
+
+    def _change_paces(self, now: float) -> None:
+        """What is owed under each pace is paid at the new rate from now on, not from when it is next looked at."""
+        self._as_of = max(self._as_of, now)
         self.forget()
+        for key, source, tag, shared in list(self.paces):
+            budget = self.budget(source) if tag is None else self.tag_budget(source, tag)
+            budget.paces((key,), shared if key.startswith("ip_") else None)
 
     def slow(self, source: str | None, slowdown: SlowDown) -> None:
         """Reduced limits hold for a while, for mail from ``source`` (None: for all)."""

@@ -117,7 +117,7 @@ class Scheduler:
             site = self.sites[route.key] = Site(route, self.terms)
             self.reactions.remember(site, self.now())
         site.allowance.route = route
-        site.know_domain(mail.job.domain)
+        site.know_domain(mail.job.domain, self.now())
         self._enter(site, mail, key)
 
     def _enter(self, site: Site, mail: Mail, key: LaneKey) -> None:
@@ -149,7 +149,7 @@ class Scheduler:
         self.reactions.renew(settings)
         self.terms = self.terms.renewed(self._terms(settings, self.terms.memory))
         for site in self.sites.values():
-            site.reload(self.terms)
+            site.reload(self.terms, self.now())
             self._touch(site)
 
     def _limits_changed(self, site: Site | None) -> None:

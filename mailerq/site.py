@@ -83,14 +83,14 @@ class Site:
             lane = self.lanes[key] = Lane(self, key)
         return lane
 
-    def know_domain(self, domain: str) -> None:
+    def know_domain(self, domain: str, now: float = 0.0) -> None:
         """A domain is found to be of this site."""
-        self.allowance.know_domain(domain)
+        self.allowance.know_domain(domain, now)
 
-    def reload(self, terms: Terms) -> None:
+    def reload(self, terms: Terms, now: float = 0.0) -> None:
         """Other limits hold from now on; what was used up is not forgotten."""
         had_tags = self.allowance.terms.have_tags
-        self.allowance.renew(terms)
+        self.allowance.renew(terms, now)
         if had_tags or terms.have_tags:
             for lane in self.lanes.values():
                 for mail in lane.waiting.remove_if(lambda mail: True):
