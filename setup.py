@@ -13,7 +13,11 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=[*find_packages(include=["mailerq", "mailerq.*"]), "twisted.plugins"],
-    package_data={"mailerq": ["py.typed"], "mailerq.queues": ["*.xml"], "mailerq.simulate": ["*.yaml"]},
+    package_data={
+        "mailerq": ["py.typed", "responses.yaml"],
+        "mailerq.queues": ["*.xml"],
+        "mailerq.simulate": ["*.yaml"],
+    },
     entry_points={"console_scripts": ["mailerq = mailerq.cli:main"]},
     install_requires=[
         "twisted[tls]>=24.7",

@@ -17,10 +17,10 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from mailerq.attempt import Attempt, Type
+from mailerq.bounce_classes import GREYLISTED
 
 MAX_UNPACKED = 256 * 1024 * 1024  # bytes a compressed body may unpack to: more is no mail, but a bomb
 
-GREYLISTED = "greylisted"  # the bounce class of those who have to come again, from the same address
 
 _Whole = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 _Flag = bool | Literal[0, 1]
@@ -62,8 +62,8 @@ class _Next(Struct):
 
 class _Entry(Struct):
     type: str = ""
-    source: str = msgspec.field(default="", name="from")
-    bounce_class: str = msgspec.field(default="", name="class")
+    source: Any = msgspec.field(default="", name="from")  # of these anything is taken: they are read for hints alone
+    bounce_class: Any = msgspec.field(default="", name="class")
 
 
 class Known(Struct):
@@ -97,6 +97,14 @@ class Known(Struct):
     seen: str = ""
 
 
+def _greylisted_from(results: list[_Entry]) -> str | None:
+    """Where the last attempt came from, if it was greylisted."""
+    last = next((entry for entry in reversed(results) if entry.type != Type.IDLE), None)
+    if last is None or last.bounce_class != GREYLISTED or not isinstance(last.source, str):
+        return None
+    return last.source or None
+
+
 class Invalid(Struct, frozen=True):
     """A body that is no job at all: ``why`` goes into the header of the message on the invalid queue."""
 
@@ -109,6 +117,7 @@ _decode_text = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 _KNOWN = Known.__struct_fields__
 _AS_IT_IS = ("utf-8", "identity")  # content encodings that are none
+_LONGEST_FLOW = 1000  # bytes of a value that jobs take turns by
 _HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: no text that could be sent
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)", re.ASCII)
@@ -133,6 +142,7 @@ class Job:
     """
 
     __slots__ = (
+        "_greylisted_from",
         "added",
         "attempts",
         "domain",
@@ -145,6 +155,7 @@ class Job:
         "problem",
         "seen",
         "seen_id",
+        "turn",
     )
 
     def __init__(self, pieces: dict[str, Raw], known: Known, problem: str | None) -> None:
@@ -156,16 +167,19 @@ class Job:
         self.nextattempt: float | None = None
         self.seen: float | None = None
         self.seen_id = ""
+        self.turn = 0.0
         self.added: list[bytes] = []
         results = known.results
         self.entries = self.attempts = len(results)
         self.idles = 0
+        self._greylisted_from: str | None = None
         if results:
             self.attempts -= sum(entry.type == Type.IDLE for entry in results)
             for entry in reversed(results):
                 if entry.type != Type.IDLE:
                     break
                 self.idles += 1
+            self._greylisted_from = _greylisted_from(results)
         if problem is None:
             self.problem = self._check()
 
@@ -185,7 +199,7 @@ class Job:
                 delayed = parse_time("delayed", known.delayed)
                 self.nextattempt = max(delayed, self.nextattempt or delayed)
             if known.seen:
-                self.seen, self.seen_id = _read_seen(known.seen)
+                self.seen, self.seen_id, self.turn = _read_seen(known.seen)
         except ValueError as error:
             return str(error)
         return self._check_message() or self._check_smarthost() or self._check_not_yet()
@@ -242,28 +256,31 @@ class Job:
 
     def flow(self, fair_by: str | None) -> str:
         """Whose mail it is, where those take turns: the value of the property ``fair_by`` if that is a text or a
-        number, of ``tag`` or ``tags`` the first tag; else ''."""
+        number, of ``tag`` or ``tags`` the first tag; else '' (and for what is too long to be a name, too)."""
         if fair_by is None:
             return ""
         if fair_by in ("tag", "tags"):
             tags = self.known.tags
             return tags[0] if tags is not msgspec.UNSET and tags else ""
-        piece = self.pieces.get(fair_by)
-        if piece is None:
+        text = bytes(self.pieces.get(fair_by, b"")).strip()
+        if len(text) > _LONGEST_FLOW:
             return ""
-        text = bytes(piece).strip()
         if text[:1] != b'"':
             return text.decode("ascii", "replace") if text[:1] in b"-0123456789" else ""
         try:
             return _decode_text(text)
-        except _UNREADABLE:
-            return text.decode("utf-8", "replace")
+        except _UNREADABLE:  # half of a surrogate pair
+            return ""
 
     @property
     def sticky_source(self) -> str | None:
         """The local address that a host which asked to come again (greylisting) knows; None: any will do."""
-        results = self.known.results
-        return results[-1].source or None if results and results[-1].bounce_class == GREYLISTED else None
+        return self._greylisted_from
+
+    @property
+    def was_greylisted(self) -> bool:
+        """Whether it had been greylisted before it came into our hands."""
+        return any(entry.bounce_class == GREYLISTED for entry in self.known.results)
 
     @property
     def is_responsive(self) -> bool:
@@ -284,6 +301,7 @@ class Job:
         if attempt.type == Type.IDLE:
             self.idles += 1
         else:
+            self._greylisted_from = attempt.source if attempt.bounce_class == GREYLISTED else None
             self.attempts += 1
             self.idles = 0
 
@@ -370,6 +388,8 @@ def _read_slowly(body: bytes) -> Job | Invalid:
     except _UNREADABLE as error:
         return _unusable(pieces, str(error))
     known.mime = pieces.get("mime", Raw())
+    if isinstance(known.tags, list):  # half of a surrogate pair comes back in the result; nobody else can use it
+        known.tags = [_HALF.sub("\ufffd", tag) for tag in known.tags]
     return Job(pieces, known, None)
 
 
@@ -446,16 +466,25 @@ def parse_time(name: str, text: str) -> float:
         raise ValueError(f"{name}: {_cut(text)!r} is no time of the form YYYY-MM-DD HH:MM:SS") from None
 
 
-def write_seen(seconds: float, identity: str) -> bytes:
-    """What the engine writes into ``seen`` of a job that goes back: first pick-up and the job's identity."""
+def write_seen(seconds: float, identity: str, turn: float = 0.0) -> bytes:
+    """What the engine writes into ``seen`` of a job that goes back: first pick-up, the job's identity, and the turn it
+    was promised if it was."""
+    if turn:
+        return b'"%d %s %d"' % (seconds, identity.encode(), turn)
     return b'"%d %s"' % (seconds, identity.encode())
 
 
-def _read_seen(text: str) -> tuple[float, str]:
-    seconds, _, identity = text.partition(" ")
-    if not seconds.isdecimal() or len(seconds) > 11 or not identity.isascii() or len(identity) > 64:
-        return parse_time("seen", text), ""
-    return float(seconds), identity
+def _read_seen(text: str) -> tuple[float, str, float]:
+    """First pick-up, identity and turn ('' and 0 where there is none)."""
+    seconds, _, rest = text.partition(" ")
+    identity, _, turn = rest.partition(" ")
+    if not _is_count(seconds) or not identity.isascii() or len(identity) > 64 or not (not turn or _is_count(turn)):
+        return parse_time("seen", text), "", 0.0
+    return float(seconds), identity, float(turn or 0)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 11
 
 
 def _address(name: str, text: str) -> str:

@@ -1,17 +1,32 @@
-"""Responses: what a host's answer leads to."""
+"""What the answers of hosts mean and lead to: the user's rules for replies, and the table that comes with the program.
+
+Never does anything; ``verdict.py`` decides about the job, the scheduler about the site.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import translate
 
-from msgspec import Struct
+import msgspec
 
 from mailerq.attempt import Outcome, Type
+from mailerq.hints import retry_hint
+from mailerq.patterns import LONGEST, Texts
+from mailerq.response_rules import ResponseRule, fits_code, fits_status
+
+_KEPT = 4096  # kinds of outcomes (code, enhanced code, type, state) whose rules are remembered
 
 
-class Reaction(Struct, frozen=True):
-    """What an outcome leads to."""
+class Reaction(msgspec.Struct, frozen=True):
+    """What an outcome leads to. ``rule`` is its name, ``line`` that of the configuration (0: built in).
+
+    ``bounce_class`` is empty for a success. ``fail``: final or not, whatever the code. ``retry_in``: the delay before
+    the next attempt, ``hint``: the one that the host asked for; all times are seconds. ``pause``, and ``slow`` (keys as
+    in ``limits``) for ``slow_for``, are for the site, or where ``pause_scope`` is ``address`` for the local address
+    there. ``fewer``: fewer connections. ``sticky``: come again from the same local address. ``set``: properties for
+    the result, as JSON."""
 
     rule: str = ""
     line: int = 0
@@ -20,7 +35,7 @@ class Reaction(Struct, frozen=True):
     retry_in: float | None = None
     hint: float | None = None
     pause: float | None = None
-    pause_scope: str = "site"
+    pause_scope: str = "address"
     slow: Mapping[str, float] | None = None
     slow_for: float = 0.0
     fewer: bool = False
@@ -28,14 +43,143 @@ class Reaction(Struct, frozen=True):
     set: Mapping[str, bytes] = {}
 
 
-class Responses:
-    """The rules."""
+SUCCESS = Reaction()
+_UNKNOWN = Reaction(bounce_class="other")
 
-    def __init__(self, rules: Sequence[Any]) -> None:
-        self._rules = tuple(rules)
+
+class _Case:
+    """A rule whose code, enhanced code, type and state fit: what is still to be seen."""
+
+    __slots__ = ("always", "domains", "ips", "mx", "reaction", "rule", "texts")
+
+    def __init__(self, rule: ResponseRule) -> None:
+        self.rule = rule
+        self.texts = Texts(rule.texts)
+        self.domains, self.mx, self.ips = _names(rule.domains), _names(rule.mx), _names(rule.ips)
+        self.always = self.texts.any and self.domains is self.mx is self.ips is None
+        self.reaction = _merged((rule,)) if rule.bounce_class and not rule.proceed else None
+
+    def fits(self, text: str, lower: str, domain: str, mx: str | None, source: str | None) -> bool:
+        """Whether it is for this reply of this host."""
+        return self.always or (
+            (self.domains is None or self.domains.match(domain) is not None)
+            and (self.mx is None or (mx is not None and self.mx.match(mx) is not None))
+            and (self.ips is None or (source is not None and self.ips.match(source) is not None))
+            and (self.texts.any or self.texts.found_in(text, lower))
+        )
+
+
+def _names(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(map(translate, patterns))) if patterns else None
+
+
+class Responses:
+    """All rules: those of the user, and behind them the table that comes with the program (``shipped`` None)."""
+
+    def __init__(self, rules: Sequence[ResponseRule] = (), shipped: Sequence[ResponseRule] | None = None) -> None:
+        if shipped is None:
+            from mailerq.shipped_rules import shipped_rules
+
+            shipped = shipped_rules()
+        self.rules = (*rules, *shipped)
+        self._cases = tuple(map(_Case, self.rules))
+        self._kinds: dict[tuple[int | None, str | None, str, str | None], tuple[_Case, ...]] = {}
 
     def reaction(self, outcome: Outcome, domain: str, mx: str | None, source: str | None) -> Reaction:
-        """What an outcome leads to."""
+        """What an outcome at a host (``mx``) of a domain, spoken to from ``source``, leads to. Never raises."""
         if outcome.type is Type.SUCCESS:
-            return Reaction()
-        return Reaction(fewer=outcome.type is Type.NOACCESS and outcome.code == 421)
+            return SUCCESS
+        try:
+            found = self._reaction(outcome, domain, mx, source)
+            code = outcome.code
+            if (code is not None and 400 <= code <= 499) or found.fail is False:
+                hint = retry_hint(outcome.description)
+                if hint is not None:
+                    return msgspec.structs.replace(found, hint=hint)
+            return found
+        except (RecursionError, MemoryError):  # a regular expression and a text that do not go together
+            return _UNKNOWN
+
+    def _reaction(self, outcome: Outcome, domain: str, mx: str | None, source: str | None) -> Reaction:
+        fitting = self._fitting(outcome, domain, mx, source)
+        first = next(fitting, None)
+        if first is None:
+            return _UNKNOWN
+        if first.reaction is not None:
+            return first.reaction
+        fired, rest = _until_it_ends(first, fitting)
+        classes = (case.rule.bounce_class for case in (*fired, *rest))
+        reaction = _merged([case.rule for case in fired])
+        bounce_class = next(filter(None, classes), _UNKNOWN.bounce_class)
+        return msgspec.structs.replace(reaction, bounce_class=bounce_class)
+
+    def fired(self, outcome: Outcome, domain: str, mx: str | None, source: str | None) -> list[ResponseRule]:
+        """The rules that fire, in order: one, or more where a rule says ``continue``."""
+        if outcome.type is Type.SUCCESS:
+            return []
+        fitting = self._fitting(outcome, domain, mx, source)
+        first = next(fitting, None)
+        return [] if first is None else [case.rule for case in _until_it_ends(first, fitting)[0]]
+
+    def _fitting(self, outcome: Outcome, domain: str, mx: str | None, source: str | None) -> Iterator[_Case]:
+        kind = (outcome.code, outcome.status, outcome.type, outcome.state)
+        cases = self._kinds.get(kind)
+        if cases is None:
+            cases = self._of_kind(outcome)
+            if len(self._kinds) >= _KEPT:  # hosts may send any status
+                self._kinds.clear()
+            self._kinds[kind] = cases
+        text = outcome.description[:LONGEST]
+        lower = text.lower()
+        return (case for case in cases if case.fits(text, lower, domain, mx, source))
+
+    def _of_kind(self, outcome: Outcome) -> tuple[_Case, ...]:
+        found = []
+        for case in self._cases:
+            rule = case.rule
+            if (
+                fits_code(rule, outcome.code)
+                and fits_status(rule, outcome.status)
+                and (not rule.types or outcome.type in rule.types)
+                and (not rule.states or outcome.state in rule.states)
+            ):
+                found.append(case)
+                if case.always and rule.bounce_class and not rule.proceed:
+                    break  # none behind it is ever reached
+        return tuple(found)
+
+
+def _until_it_ends(first: _Case, rest: Iterable[_Case]) -> tuple[list[_Case], Iterator[_Case]]:
+    """The cases that fire, and those that would have."""
+    fired, more = [first], iter(rest)
+    while fired[-1].rule.proceed:
+        following = next(more, None)
+        if following is None:
+            break
+        fired.append(following)
+    return fired, more
+
+
+def _merged(rules: Sequence[ResponseRule]) -> Reaction:
+    """What rules lead to together: of each thing, what the first says that says anything."""
+    pausing = next((rule for rule in rules if rule.pause or rule.slow), rules[0])
+    slowing = next((rule for rule in rules if rule.slow), None)
+    settling = next((rule for rule in rules if rule.fail is not None or rule.retry_in is not None), rules[0])
+    properties: dict[str, bytes] = {}
+    for rule in rules:
+        for name, value in rule.set.items():
+            properties.setdefault(name, value)
+    return Reaction(
+        rules[0].title,
+        0 if rules[0].shipped else rules[0].line,
+        bounce_class=next((rule.bounce_class for rule in rules if rule.bounce_class), ""),
+        fail=settling.fail,
+        retry_in=settling.retry_in,
+        pause=next((rule.pause for rule in rules if rule.pause), None),
+        pause_scope=pausing.scope,
+        slow=slowing.slow if slowing else None,
+        slow_for=slowing.slow_for if slowing else 0.0,
+        fewer=any(rule.fewer for rule in rules),
+        sticky=any(rule.sticky for rule in rules),
+        set=properties,
+    )

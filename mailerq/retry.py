@@ -12,6 +12,12 @@ def next_try(attempts: int, schedule: Sequence[float], now: float) -> float:
     return now + schedule[min(attempts, len(schedule)) - 1]
 
 
+def lengthened(at: float, hint: float | None, now: float, limit: float) -> float:
+    """The time of an attempt that a host asked to wait for ``hint`` seconds with: later than ``at``, never earlier. A
+    wait that the job would not outlive (``limit``) is not believed."""
+    return at if hint is None or not at < now + hint <= limit else now + hint
+
+
 def deadline(job: Job, max_delivery_time: float, now: float) -> float:
     """The time after which the job may not be delivered: its own, or counted from the first pick-up."""
     if job.maxdelivertime is not None:

@@ -16,6 +16,8 @@ import attrs
 
 from mailerq.limit_rules import KEYS as LIMIT_KEYS
 from mailerq.limit_rules import TLS, LimitRule, crossed_limits, for_all, limit_rule
+from mailerq.response_rules import KEYS as RESPONSE_KEYS
+from mailerq.response_rules import ResponseRule, response
 from mailerq.schedule_rules import KEYS as SCHEDULE_KEYS
 from mailerq.schedule_rules import ScheduleRule, doubtful, schedule_rule
 from mailerq.shapes import (
@@ -307,6 +309,7 @@ class Settings:
     limits: tuple[LimitRule, ...] = key(attrs.Factory(_default_limits, takes_self=True), items(limit_rule))
     pools: Mapping[str, tuple[str, ...]] = key(attrs.Factory(dict), takes_null(_pools))
     schedules: tuple[ScheduleRule, ...] = key((), items(schedule_rule))
+    responses: tuple[ResponseRule, ...] = key((), items(response))
     workers: int = key(1, _workers)
     manhole: str | None = key(None, text, null=True)
     log: Log = key(attrs.Factory(Log), section(Log))
@@ -380,7 +383,9 @@ def known_keys() -> list[str]:
     at = keys.index("limits") + 1
     keys[at:at] = [f"limits.{name}" for name in LIMIT_KEYS]
     at = keys.index("schedules") + 1
-    return keys[:at] + [f"schedules.{name}" for name in SCHEDULE_KEYS] + keys[at:]
+    keys[at:at] = [f"schedules.{name}" for name in SCHEDULE_KEYS]
+    at = keys.index("responses") + 1
+    return keys[:at] + [f"responses.{name}" for name in RESPONSE_KEYS] + keys[at:]
 
 
 def crossed(settings: Settings) -> list[tuple[str, str]]:

@@ -5,14 +5,15 @@ The table of the contract, as code. Never does anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from msgspec import UNSET, Struct
 
 from mailerq.attempt import Outcome, Type, utc
 from mailerq.job import Job
-from mailerq.retry import attempt_limit, deadline, next_try
+from mailerq.retry import attempt_limit, deadline, lengthened, next_try
 
 IDLES_IN_A_ROW = 3  # after so many, the next counts as ``lost``
 
@@ -48,10 +49,11 @@ class Retry(Struct, frozen=True):
 
 class Parked(Struct, frozen=True):
     """No attempt was made: it waits at the broker until ``at``. ``seen`` is the first pick-up that travels with it;
-    None where its time has not begun yet."""
+    None where its time has not begun yet. ``turn``: what it was promised, which may be later than it asks; 0: nothing."""
 
     at: float
     seen: float | None
+    turn: float = 0.0
 
 
 class Again(Struct, frozen=True):
@@ -61,6 +63,7 @@ class Again(Struct, frozen=True):
 Verdict = Delivered | Failed | Retry | Parked | Again
 DELIVERED, FAILED, AGAIN = Delivered(), Failed(), Again()
 
+_SAID = frozenset({Type.ERROR, Type.NOACCESS})  # what a host has answered
 _ALWAYS_FINAL = frozenset({Type.BIND, Type.NODATA, Type.EXPIRED, Type.RESPONSIVE})
 
 
@@ -98,6 +101,8 @@ class Advice(Protocol):
     def retry_in(self) -> float | None: ...
     @property
     def hint(self) -> float | None: ...
+    @property
+    def sticky(self) -> bool: ...
 
 
 def decide(
@@ -111,15 +116,23 @@ def decide(
     schedule: Sequence[float] | None = None,
 ) -> Verdict:
     """The fate of a job to which ``outcome`` has just been appended. ``sure``: a ``nohosts`` that DNS is certain of;
-    ``reaction``: what the host's answer leads to; ``schedule``: the delays for its domain, if it has its own."""
+    ``reaction``: what the host's answer leads to; ``schedule``: the delays for its domain, if it has its own.
+
+    A rule may make anything final, and what a host has said not final; attempts and time are limited all the same."""
     if outcome.type is Type.SUCCESS:
         return DELIVERED
     if outcome.type is Type.IDLE:
         return AGAIN
-    told = None if reaction is None or outcome.type in _ALWAYS_FINAL else reaction.fail
-    if _is_final(outcome, policy, sure) if told is None else told:
+    told = None if reaction is None else reaction.fail
+    if told is False and outcome.state is not None and outcome.type in _SAID:
+        final = False
+    else:
+        final = told is True or _is_final(outcome, policy, sure)
+    if final:
         return FAILED
-    return _retry_or_early_end(job, outcome, policy, now, _delay(job, policy, reaction, schedule))
+    own = job.known.retries
+    delays = own if own is not UNSET else schedule or policy.retry_interval
+    return _retry_or_early_end(job, outcome, policy, now, partial(_due, job, delays, reaction))
 
 
 def _is_final(outcome: Outcome, policy: Policy, sure: bool) -> bool:
@@ -133,23 +146,26 @@ def _is_final(outcome: Outcome, policy: Policy, sure: bool) -> bool:
     return outcome.in_doubt and policy.in_doubt == "fail"
 
 
-def _delay(job: Job, policy: Policy, reaction: Advice | None, schedule: Sequence[float] | None) -> float:
-    """Seconds until the next attempt. A rule answers what the host said, so it is heard first; then the job's own
-    delays, then those of its domain. A host that says when to come back is believed only if that is later."""
-    if reaction is not None and reaction.retry_in is not None:
-        return reaction.retry_in
-    own = job.known.retries
-    delays = own if own is not UNSET else schedule or policy.retry_interval
-    delay = next_try(job.attempts, delays, 0.0)
-    return delay if reaction is None or reaction.hint is None else max(delay, reaction.hint)
-
-
-def _retry_or_early_end(job: Job, outcome: Outcome, policy: Policy, now: float, delay: float) -> Verdict:
+def _retry_or_early_end(
+    job: Job, outcome: Outcome, policy: Policy, now: float, due: Callable[[float, float], float]
+) -> Verdict:
     most = attempt_limit(job, policy.max_attempts)
     if most and job.attempts >= most:
         return FAILED
     limit = deadline(job, policy.max_delivery_time, now)
     if outcome.in_doubt and policy.in_doubt == "hold":
         return Retry(float(int(limit)) + 1.0)  # a person may look at it until it expires
-    at = float(-int(-(now + delay) // 1))  # the job carries whole seconds
+    at = float(-int(-due(now, limit) // 1))  # the job carries whole seconds
     return FAILED if at > limit else Retry(at)
+
+
+def _due(job: Job, delays: Sequence[float], reaction: Advice | None, now: float, limit: float) -> float:
+    """When it is tried next. A rule's ``retry_in`` answers what the host said, so it goes before all schedules, the
+    job's own, too. But a job that is greylisted once more must not use up its attempts within half an hour."""
+    at = next_try(job.attempts, delays, now)
+    if reaction is None:
+        return at
+    if reaction.retry_in is not None:
+        ruled = now + reaction.retry_in
+        at = max(at, ruled) if reaction.sticky and job.was_greylisted else ruled
+    return lengthened(at, reaction.hint, now, limit)

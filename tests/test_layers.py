@@ -10,6 +10,7 @@ PURE = [
     *("job", "attempt", "verdict", "retry", "route", "limits", "throttle", "site", "result", "reply"),
     *("budget", "lane", "moves", "hosts", "lately", "doubles", "record", "waiting", "flows"),
     *("room", "paths", "census", "parking", "speed", "terms", "allowance", "responses"),
+    *("response_rules", "bounce_classes", "patterns", "hints"),
     *("settings", "limit_rules", "shapes", "units", "yaml_source", "queues/codec"),
     *("smtp/wire", "smtp/reader", "smtp/tracker", "smtp/downgrade", "smtp/envelope", "smtp/address", "smtp/extensions"),
     *("smtp/auth", "explain", "explained", "explain_text"),
