@@ -19,6 +19,7 @@ from hashlib import blake2b
 from math import isfinite
 from pathlib import Path
 from struct import Struct
+from typing import BinaryIO
 from zlib import crc32
 
 from twisted.logger import Logger
@@ -32,6 +33,8 @@ _SLOT = Struct("@16sdfI")  # digest, due, interval, check
 _WORDS = _SLOT.size // 8  # a slot in words of eight bytes; the first slot of the file is its head: magic, time, nothing
 _DUE, _RATE = 2, 3  # the words of a slot: due; interval and check, written as one
 _RATE_WORD = Struct("@fI")
+_INTERVAL = Struct("@f")
+_WORD = Struct("@d")
 _STAMP = 2  # the word of the head that says when it was last used
 
 
@@ -42,16 +45,19 @@ class PacesInUse(OSError):
 class Slot:
     """Where the due time of one pace is kept; takes up room in the file from its first write on."""
 
-    __slots__ = ("_digest", "_file", "word")
+    __slots__ = ("_digest", "_file", "interval", "word")
 
-    def __init__(self, file: PacesFile, digest: bytes, word: int) -> None:
+    def __init__(self, file: PacesFile, digest: bytes, word: int, interval: float = 0.0) -> None:
         self._file = file
         self._digest = digest
+        self.interval = interval
         self.word = word  # where its due time stands, in words; 0: nowhere
 
     def read(self) -> tuple[float, float, float]:
         """The due time (0: none, or past), the interval at which it was booked, and the time it is now."""
-        return self._file.read(self.word)
+        now = self._file.seconds()
+        due = self._file.words[self.word] if self.word else 0.0
+        return (due if due > now else 0.0), self.interval, now
 
     def write(self, due: float) -> None:
         """Keep another due time, booked at the same interval. Never raises for a lack of room: see ``PacesFile``."""
@@ -59,18 +65,19 @@ class Slot:
         if word:
             self._file.words[word] = due
         else:
-            self._file.place(self._digest, self, due, 0.0)
+            self._file.place(self._digest, self, due)
 
     def paced(self, due: float, interval: float) -> None:
         """Keep a due time that was booked at another interval. Killed between the two, more is owed, never less."""
+        before, self.interval = self.interval, interval
         if not self.word:
-            self._file.place(self._digest, self, due, interval)
-        elif interval < self._file.read(self.word)[1]:
-            self._file.write_rate(self.word, self._digest, interval)
+            self._file.place(self._digest, self, due)
+        elif interval < before:
+            self._file.words[self.word + 1] = _rate_word(self._digest, interval)
             self._file.words[self.word] = due
         else:
             self._file.words[self.word] = due
-            self._file.write_rate(self.word, self._digest, interval)
+            self._file.words[self.word + 1] = _rate_word(self._digest, interval)
 
 
 class PacesFile:
@@ -87,10 +94,11 @@ class PacesFile:
 
     def __init__(self, path: str, seconds: Callable[[], float]) -> None:
         self._path = Path(path)
-        self._seconds = seconds
+        self.seconds = seconds
         self._slots: dict[bytes, Slot] = {}
         self._free: array[int] = array("L")  # the first words of slots that nobody uses, the last first
         self.full = False
+        self._full_was_said = False
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._path.exists() and not self._path.is_file():
             raise FileExistsError(f"{self._path} is no file")
@@ -116,11 +124,11 @@ class PacesFile:
     def tick(self) -> None:
         """To be called about once a second: by this it is noticed at the next start that the clock was set back."""
         self.full = False
-        self.words[_STAMP] = self._seconds()
+        self.words[_STAMP] = self.seconds()
 
     def close(self) -> None:
         """Let others have it."""
-        self.words[_STAMP] = self._seconds()
+        self.words[_STAMP] = self.seconds()
         self.words.release()
         self._map.close()
         os.close(self._file)
@@ -128,27 +136,11 @@ class PacesFile:
 
     # -- for slots ---------------------------------------------------------------------------------------------------
 
-    def read(self, word: int) -> tuple[float, float, float]:
-        """See ``Slot.read``."""
-        now = self._seconds()
-        if not word:
-            return 0.0, 0.0, now
-        due = self.words[word]
-        interval: float = _RATE_WORD.unpack_from(self._map, (word + 1) * 8)[0]
-        return (due, interval, now) if due > now else (0.0, interval, now)
-
-    def write_rate(self, word: int, digest: bytes, interval: float) -> None:
-        """The interval of a slot, with the check that makes it valid, in one store."""
-        self.words[word + 1] = _rate_word(digest, interval)
-
-    def place(self, digest: bytes, slot: Slot, due: float, interval: float) -> None:
+    def place(self, digest: bytes, slot: Slot, due: float) -> None:
         """Give a slot its room, if there is any, and write it."""
         other = self._slots.get(digest)
         if other is not None and other is not slot:  # its place was taken back, and its name has another since
-            if interval:
-                other.paced(due, interval)
-            else:
-                other.write(due)
+            other.paced(due, slot.interval)
             return
         if not self._free and not self._find_room():
             return
@@ -157,7 +149,7 @@ class PacesFile:
         offset = first * 8
         self._map[offset : offset + 16] = digest
         self.words[first + _DUE] = due
-        self.words[first + _RATE] = _rate_word(digest, interval)
+        self.words[first + _RATE] = _rate_word(digest, slot.interval)
         slot.word = first + _DUE
         self._slots[digest] = slot
 
@@ -167,7 +159,7 @@ class PacesFile:
         """Take back the slots of the past, or make the file twice as large if that gives less than a quarter of it."""
         if self.full:
             return False
-        now, words = self._seconds(), self.words
+        now, words = self.seconds(), self.words
         for digest, slot in [each for each in self._slots.items() if words[each[1].word] <= now]:
             self._free.append(slot.word - _DUE)
             slot.word = 0
@@ -178,10 +170,12 @@ class PacesFile:
         try:
             self._resize(count * 2)
         except OSError as error:
-            if not self._free:
-                self.full = True
+            self.full = True  # what was taken back may be used; more is looked for at the next tick, not for each pace
+            if not self._free and not self._full_was_said:
+                self._full_was_said = True
                 _log.error("{path}: new paces are not remembered: {error}", path=str(self._path), error=error)
             return bool(self._free)
+        self._full_was_said = False
         self._free.extend(range((count * 2 - 1) * _WORDS, (count - 1) * _WORDS, -_WORDS))
         return True
 
@@ -197,7 +191,7 @@ class PacesFile:
 
     def _open(self) -> None:
         self._resize(max(os.fstat(self._file).st_size // _SLOT.size, SMALLEST))
-        now = self._seconds()
+        now = self.seconds()
         self._map[: len(_MAGIC)] = _MAGIC
         stamp = self.words[_STAMP]
         ahead = max(0.0, stamp - now) if isfinite(stamp) else 0.0  # the clock was set back: what is owed stays as long
@@ -208,7 +202,7 @@ class PacesFile:
                 continue
             if due - ahead > now and isfinite(due) and check == _check(digest, interval) and interval >= 0.0:
                 self.words[first + _DUE] = min(due - ahead, now + max(AHEAD, interval))
-                self._slots[digest] = Slot(self, digest, first + _DUE)
+                self._slots[digest] = Slot(self, digest, first + _DUE, interval)
             else:
                 free.append(first)
         self._free = array("L", reversed(free))
@@ -220,30 +214,35 @@ class PacesFile:
 
 def _check(digest: bytes, interval: float) -> int:
     """Of a slot that was written to its end. Never 0 together with an interval of 0, as in an empty one."""
-    return crc32(digest + _RATE_WORD.pack(interval, 0)) | 1
+    return crc32(digest + _INTERVAL.pack(interval)) | 1
 
 
 def _rate_word(digest: bytes, interval: float) -> float:
     """Interval and check, as the double that has their bits."""
-    word: float = Struct("@d").unpack(_RATE_WORD.pack(interval, _check(digest, interval)))[0]
+    word: float = _WORD.unpack(_RATE_WORD.pack(interval, _check(digest, interval)))[0]
     return word
 
 
 def _look_at_what_is_there(path: Path, now: float) -> None:
-    """A file of something else is refused; one of ours that was cut is put aside. An empty one, or one of zeros, is one
-    that was begun and not written."""
+    """A file of something else is refused; a damaged one is put aside: one of ours that was cut, or whose head is gone.
+    An empty one, or one of zeros, is one that was begun and not written."""
     try:
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
-            size = os.fstat(file.fileno()).st_size
+            whole = os.fstat(file.fileno()).st_size % _SLOT.size == 0
+            if any(head) and head != _MAGIC:
+                raise OSError(f"{path} is no file of paces; give the engine a `state` of its own")
+            if whole and (head == _MAGIC or _is_blank(file)):
+                return
     except FileNotFoundError:
         return
-    if head.strip(b"\0") and head != _MAGIC:
-        raise OSError(f"{path} is no file of paces; give the engine a `state` of its own")
-    if size % _SLOT.size:
-        aside = path.with_name(f"{path.name}.broken-{now:.0f}")
-        os.rename(path, aside)
-        _log.error("{path} is damaged: {aside} now, and a new one is begun", path=str(path), aside=str(aside))
+    aside = path.with_name(f"{path.name}.broken-{now:.0f}")
+    os.rename(path, aside)
+    _log.error("{path} is damaged: {aside} now, and a new one is begun", path=str(path), aside=str(aside))
+
+
+def _is_blank(file: BinaryIO) -> bool:
+    return not any(block.strip(b"\0") for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def _lock(path: Path) -> int:

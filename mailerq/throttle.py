@@ -8,6 +8,8 @@ from __future__ import annotations
 from math import inf, nextafter
 from typing import Protocol
 
+SAME = 1e-6  # of two intervals, if they differ by less: they are kept in single precision
+
 
 class Kept(Protocol):
     """Where a due time is kept over a restart: a slot of ``paces_file.py``."""
@@ -63,8 +65,10 @@ class Pace:
         self.cell = cell = Due(kept) if shared is None else shared
         self.interval = 60.0 / per_minute
         if cell.restored:  # a debt of an earlier life is paid from now on at the rate of this one
-            self.interval, cell.restored, cell.by = cell.restored, 0.0, self
-            self.change(per_minute, cell.since)
+            booked, cell.restored, cell.by = cell.restored, 0.0, self
+            if abs(booked - self.interval) > SAME * booked:
+                self.interval = booked
+                self.change(per_minute, cell.since)
 
     @property
     def due(self) -> float:

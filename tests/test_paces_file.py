@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailerq.paces_file import PacesFile, PacesInUse
@@ -24,12 +27,33 @@ import sys, time
 from mailerq.paces_file import PacesFile
 from mailerq.throttle import Pace
 file = PacesFile(sys.argv[1], time.time)
-paces = [Pace(6.0, file.slot(("site", number))) for number in range(50)]
+paces = [Pace(7.0, file.slot(("site", number))) for number in range(50)]
 while True:
     for number, pace in enumerate(paces):
         pace.take(time.time())
         print(number, repr(pace.due), flush=True)
 """
+
+
+class Killed(Exception):
+    """The end of a process."""
+
+
+class Dying:
+    """The words of a file, until so many of them have been written."""
+
+    def __init__(self, words: memoryview[float], stores: int) -> None:
+        self.words = words
+        self.stores = stores
+
+    def __getitem__(self, index: int) -> float:
+        return self.words[index]
+
+    def __setitem__(self, index: int, word: float) -> None:
+        if not self.stores:
+            raise Killed
+        self.stores -= 1
+        self.words[index] = word
 
 
 class PacesFileTests(SynchronousTestCase):
@@ -38,6 +62,10 @@ class PacesFileTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute() / "paces"
         self.now = NOW
+        self.said: list[LogEvent] = []
+        observer = cast(ILogObserver, self.said.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def open(self) -> PacesFile:
         """As a new process does."""
@@ -69,6 +97,44 @@ class PacesFileTests(SynchronousTestCase):
         """A debt is paid at the rate that holds now."""
         self.take(10.0, per_minute=60.0)
         self.assertAlmostEqual(self.due(), NOW + 100, 3)
+
+    def test_exact(self) -> None:
+        """At the same rate the due time comes back to the bit."""
+        due = self.take(3.0, per_minute=7.0)
+        file = self.open()
+        self.assertEqual(Pace(7.0, file.slot(NAME)).due, due)
+        file.close()
+
+    def test_other_rate_after_rest(self) -> None:
+        """Nor is it forgotten at which rate a debt was made, if the slot was taken back in between."""
+        file = self.open()
+        pace = Pace(60.0, file.slot(NAME))
+        pace.take(self.now)
+        self.now += 10
+        for number in range(5000):
+            Pace(6.0, file.slot(("site", number))).take(self.now)
+        pace.take(self.now, 10)
+        file.close()
+        self.assertAlmostEqual(self.due(), self.now + 100, 3)
+
+    def test_killed_in_the_middle(self) -> None:
+        """Wherever in a take or a change the process is killed: what was owed before is owed afterwards."""
+        for before, after in ((60.0, 6.0), (6.0, 60.0)):
+            for stores in range(3):
+                with self.subTest(f"{before} to {after} a minute, {stores} stores"):
+                    self.path = Path(self.mktemp()).absolute() / "paces"
+                    file = self.open()
+                    pace = Pace(before, file.slot(NAME))
+                    pace.take(self.now, 10)
+                    words = file.words
+                    file.words = cast("memoryview[float]", Dying(words, stores))
+                    with contextlib.suppress(Killed):
+                        pace.change(after, self.now)
+                    file.words = words
+                    file.close()
+                    again = self.open()
+                    self.assertGreaterEqual(Pace(after, again.slot(NAME)).due, self.now + 10 * 60 / after - 1e-3)
+                    again.close()
 
     def test_past(self) -> None:
         """What is over is not remembered."""
@@ -102,6 +168,22 @@ class PacesFileTests(SynchronousTestCase):
         self.assertEqual(self.path.read_bytes(), b"my.host.name\n")
         self.path.unlink()
         self.assertEqual(self.due(), 0.0)  # and the lock is not kept
+
+    def test_foreign_with_zeros(self) -> None:
+        """One that begins with zeros may be something else: it is put aside, whole."""
+        self.path.parent.mkdir()
+        content = bytes(4096) + b"something" + bytes(32 - 9)
+        self.path.write_bytes(content)
+        self.assertEqual(self.due(), 0.0)
+        self.assertEqual((self.path.parent / f"paces.broken-{NOW:.0f}").read_bytes(), content)
+
+    def test_begun(self) -> None:
+        """An empty file, or one of zeros, is one that was begun."""
+        self.path.parent.mkdir()
+        for content in (b"", bytes(4096)):
+            self.path.write_bytes(content)
+            self.assertEqual(self.take(), NOW + 10)
+            self.assertEqual(self.due(), NOW + 10)
 
     def test_cut(self) -> None:
         """One of ours that was cut in the middle of a slot is put aside."""
@@ -145,6 +227,11 @@ class PacesFileTests(SynchronousTestCase):
             pace.take(self.now)
         self.assertEqual({pace.due for pace in paces}, {NOW + 10})
         self.assertTrue(file.full)
+        self.now += 1
+        file.tick()
+        Pace(6.0, file.slot(("one", "more"))).take(self.now)
+        formats = [str(event.get("log_format")) for event in self.said]
+        self.assertEqual(len([each for each in formats if "not remembered" in each]), 1)
         file.close()
         self.patch(os, "posix_fallocate", lambda *arguments: None)
         self.assertEqual(self.due(("site", 0)), NOW + 10)
@@ -165,14 +252,14 @@ class PacesFileTests(SynchronousTestCase):
             number, due = process.stdout.readline().split()
             told[int(number)] = float(due)
         process.send_signal(signal.SIGKILL)
-        for line in process.stdout.read().splitlines():
-            if len(line.split()) == 2 and line.endswith(tuple("0123456789")):
+        for line in process.stdout.read().splitlines(keepends=True):
+            if line.endswith("\n"):  # the last one may be torn
                 number, due = line.split()
-                told[int(number)] = max(told[int(number)], float(due)) if len(due) > 12 else told[int(number)]
+                told[int(number)] = float(due)
         process.wait()
         process.stdout.close()
         self.now = min(told.values()) - 1
         file = self.open()
-        for number, due in told.items():
-            self.assertGreaterEqual(Pace(6.0, file.slot(("site", number))).due, due - 1e-6)
+        for site, last in told.items():
+            self.assertGreaterEqual(Pace(7.0, file.slot(("site", site))).due, last)
         file.close()
