@@ -376,7 +376,7 @@ class Deliveries:
         if job.seen_id and job.nextattempt is not None:  # byte for byte the same, it would be taken for its own copy
             until = max(until, job.nextattempt + 1)
         self._events.parked(mail, until, why)
-        self._settle(mail, fate.Parked(until, seen))
+        self._settle(mail, fate.Parked(until, seen, mail.turn))
 
     # -- the broker was lost -----------------------------------------------------------------------------------------
 

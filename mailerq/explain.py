@@ -52,7 +52,7 @@ def row(site: Site, around: Around) -> Row:
     """A site in one line."""
     busy, idle, starting = _connections(site)
     binds, at = "", None
-    waiting, parked = site.waiting(), site.parking.away(around.now)
+    waiting, parked = site.waiting(), site.parking.away.count(around.now)
     if waiting or parked:
         binds, at = _what_and_when(site, _binding(site, _limits(site, around)))
     speed = site.speed.at(around.now)
@@ -62,7 +62,7 @@ def row(site: Site, around: Around) -> Row:
 def explain(site: Site, around: Around, known: bool = True) -> SiteSeen:
     """All about a site."""
     limits = _limits(site, around)
-    waiting, parked = site.waiting(), site.parking.away(around.now)
+    waiting, parked = site.waiting(), site.parking.away.count(around.now)
     binding = _binding(site, limits) if waiting or parked else None
     listed = sorted(
         (structs.replace(one, binds=one is binding) for one in limits),

@@ -287,7 +287,7 @@ def _word(verdict: Verdict) -> str:
     if isinstance(verdict, Retry):
         return f"retry@{verdict.at!r}"
     if isinstance(verdict, Parked):
-        return f"parked@{verdict.at!r}@{'' if verdict.seen is None else repr(verdict.seen)}"
+        return f"parked@{verdict.at!r}@{'' if verdict.seen is None else repr(verdict.seen)}@{verdict.turn!r}"
     return "delivered" if isinstance(verdict, Delivered) else "failed"
 
 
@@ -296,7 +296,8 @@ def _verdict(word: str) -> Verdict:
     if name == "retry":
         return Retry(float(numbers[0]))
     if name == "parked":
-        return Parked(float(numbers[0]), float(numbers[1]) if numbers[1] else None)
+        at, seen, turn = numbers
+        return Parked(float(at), float(seen) if seen else None, float(turn))
     if name == "delivered":
         return DELIVERED
     if name == "failed":

@@ -21,7 +21,7 @@ class Mail:
     Times are seconds of the clock: ``since`` when this try began, ``routed`` when its hosts were known, ``given`` when
     a connection took it. ``tried`` are the hosts of this try that failed before the talk, ``last`` what the last of
     them came to, with ``peer``. ``verdict`` is set once its fate is decided. ``priority``, ``flow`` and ``limited`` say
-    how it takes its turn (``waiting.py``), ``reaction`` what the outcome ``reacted_to`` leads to, ``manner`` what of
+    how it takes its turn (``waiting.py``), ``turn`` when it was promised one (``parking.py``), ``reaction`` what the outcome ``reacted_to`` leads to, ``manner`` what of
     the limits is its domain's own.
     """
 
@@ -50,6 +50,7 @@ class Mail:
         "sure",
         "taken",
         "tried",
+        "turn",
         "verdict",
     )
 
@@ -73,6 +74,7 @@ class Mail:
         self.size = memoryview(job.known.mime).nbytes  # as it stands in the job, which limits count
         self.priority = job.priority
         self.flow = ""
+        self.turn = job.turn
         self.limited: tuple[str, ...] = ()
         self.reaction: Reaction | None = None
         self.reacted_to: Outcome | None = None

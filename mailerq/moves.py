@@ -32,11 +32,12 @@ class Close(Struct, frozen=True):
 
 
 class Park(Struct, frozen=True):
-    """Put ``mail`` back to the broker until ``until``."""
+    """Put ``mail`` back to the broker until ``until``; ``turn``: what it is promised, 0: nothing."""
 
     mail: Mail
     until: float
     why: str
+    turn: float = 0.0
 
 
 class Expire(Struct, frozen=True):

@@ -1,32 +1,33 @@
 """Parking: what is more than a site can have its turn for soon is kept by the broker, and comes back before its turn.
 
-Pure: it says how many may stay, and when those come back that may not.
+Pure: it says how many may stay, and when those come back that may not. They come back earlier than their turn, and ask
+whether it still holds: a limit may have been raised, a pause ended. The more are away, the less often they ask.
 """
 
 from __future__ import annotations
-
-from collections import Counter
 
 from mailerq.speed import Speed
 
 GRACE = 2.0  # seconds for which more than ``max-queue`` may wait: a fast site is through with them by then
 LONGEST = 600.0  # seconds; nobody knows more than ten minutes ahead how fast a site will be
 ASKING_AGAIN = 0.01  # seconds between those that were promised no turn, and come back to ask for one
-SLOT = 10.0  # seconds: those away are counted by when they come back
+SLOT = 1.0  # seconds: those away are counted by when they come back
+ASKING = 100.0  # so many a second of those that are away may ask, over all sites
+SOONEST = 5.0  # seconds after which one asks at the earliest
 
 
 class Parking:
     """The turns that were promised to mails of one site, or of one tag there. ``promised_to`` is the time up to which
     turns are promised."""
 
-    __slots__ = ("_away", "_interval", "_over_since", "ask_again", "promised_to")
+    __slots__ = ("_interval", "_over_since", "ask_again", "away", "promised_to")
 
     def __init__(self) -> None:
         self.promised_to = 0.0
         self.ask_again = 0.0  # when the last of those comes back that were promised no turn
         self._interval = 0.0
         self._over_since: float | None = None
-        self._away: Counter[int] = Counter()
+        self.away = Away()
 
     def keep(self, most: float, interval: float, hold: float) -> int:
         """How many may wait in memory: at most ``most``, and those that have their turn within ``hold`` seconds, where
@@ -59,33 +60,61 @@ class Parking:
         """Until when more may stay than there is room for; None: there is not more."""
         return None if self._over_since is None else self._over_since + GRACE
 
-    def turn(self, first: float, keep: int, hold: float, now: float) -> float:
-        """When one more mail comes back under a pace whose next is at ``first``, ``keep`` being in memory before it."""
+    def turn(self, first: float, keep: int, hold: float, now: float, patience: float) -> tuple[float, float]:
+        """When one more mail comes back under a pace whose next is at ``first``, with ``keep`` in memory before it, and
+        the turn that it is promised (0: none)."""
         interval = self._interval
         turn = max(self.promised_to, first + keep * interval) + interval
         if turn <= now + LONGEST:
             self.promised_to = turn
-            return max(now + hold, turn - hold / 2)
+            return self._before(turn, hold, now, patience), turn
         # All turns of the next minutes are promised, and what comes later may be faster or slower: it asks again then.
         self.ask_again = max(self.ask_again, now + LONGEST / 2) + min(interval, ASKING_AGAIN)
-        return self.ask_again
+        return self.ask_again, 0.0
 
-    def went(self, until: float, now: float) -> None:
+    def still(self, turn: float, hold: float, now: float, patience: float) -> float | None:
+        """When a mail asks again that was promised ``turn``; None: it is time, or the promise does not hold."""
+        if turn > self.promised_to or turn - hold / 2 <= now + hold:
+            return None
+        return self._before(turn, hold, now, patience)
+
+    @staticmethod
+    def _before(turn: float, hold: float, now: float, patience: float) -> float:
+        return max(now + hold, min(turn - hold / 2, now + patience))
+
+
+class Away:
+    """How many mails are parked, by when they come back."""
+
+    __slots__ = ("_by_slot", "_count", "_since")
+
+    def __init__(self) -> None:
+        self._by_slot: dict[int, int] = {}
+        self._count = 0
+        self._since = 0
+
+    def went(self, until: float) -> None:
         """One is away until then."""
-        away = self._away
-        away[int(until / SLOT)] += 1
-        for slot in [slot for slot in away if slot < int(now / SLOT)] if len(away) > LONGEST / SLOT + 8 else ():
-            del away[slot]
+        slot = int(until / SLOT)
+        self._by_slot[slot] = self._by_slot.get(slot, 0) + 1
+        self._count += 1
+
+    def count(self, now: float) -> int:
+        """How many are away, as far as is known here."""
+        first = int(now / SLOT)
+        if first > self._since:
+            self._since = first
+            for slot in [slot for slot in self._by_slot if slot <= first]:
+                self._count -= self._by_slot.pop(slot)
+        return self._count
 
     def last_back(self, now: float) -> float | None:
         """When the last of them is back; None: nobody is away."""
-        slot = max(self._away, default=-1)
-        return (slot + 1) * SLOT if slot >= int(now / SLOT) else None
+        return (max(self._by_slot) + 1) * SLOT if self.count(now) else None
 
-    def away(self, now: float) -> int:
-        """How many are away, as far as is known here."""
-        first = int(now / SLOT)
-        return sum(count for slot, count in self._away.items() if slot >= first)
+    def patience(self, now: float) -> float:
+        """After how many seconds one of them may ask whether it is its turn."""
+        return min(max(SOONEST, self.count(now) / ASKING), LONGEST)
 
 
 def without_pace(waiting: int, speed: float, hold: float, now: float) -> float:

@@ -75,10 +75,11 @@ def publications(
     if isinstance(verdict, Again):
         return []
     if isinstance(verdict, Parked):
-        return [_back(job, names, verdict.at, identity, verdict.seen)]
+        seen_too = None if verdict.seen is None else write_seen(verdict.seen, identity, verdict.turn)
+        return [_back(job, names, verdict.at, identity, seen_too)]
     queues = queues_of(job, names)
     if isinstance(verdict, Retry):
-        back = _back(job, names, verdict.at, identity, seen)
+        back = _back(job, names, verdict.at, identity, write_seen(seen, identity))
         copy = _result(job, {**extra, "nextattempt": next_attempt(verdict.at)})
         included = queues.results if names.results_include_retries else None
         return [back, *_copies(copy, (queues.retry, included), _message_id(job, identity))]
@@ -100,10 +101,10 @@ def next_attempt(at: float) -> bytes:
     return b'{"time":"%s"}' % utc(-int(-at // 1)).encode()
 
 
-def _back(job: Job, names: QueueNames, due: float, identity: str, seen: float | None) -> Publication:
+def _back(job: Job, names: QueueNames, due: float, identity: str, seen: bytes | None) -> Publication:
     changes = {"nextattempt": next_attempt(due)}
     if seen is not None:
-        changes["seen"] = write_seen(seen, identity)
+        changes["seen"] = seen
     priority = job.known.priority
     return Publication(
         names.outbox,

@@ -35,8 +35,6 @@ from mailerq.terms import Terms
 
 _log = Logger()
 
-LOOK_AHEAD = 900.0  # seconds: a mail that expires within them while it waits gets a place on the agenda
-
 _GOES_ON = frozenset({Type.REFUSED, Type.CONNECT, Type.NOACCESS, Type.TLS})  # to the next host, within one attempt
 _OFFLINE_AT_ONCE = frozenset({Type.REFUSED, Type.CONNECT, Type.NOACCESS})
 _NO_BODY = Outcome(Type.NODATA, State.DATA, description="there is no message store, so nothing is found by the key")
@@ -131,9 +129,8 @@ class Scheduler:
             self._make(site, leaves, now)
             return
         lane.waiting.append(mail)
+        site.will_wait(mail)
         self._touch(site)
-        if mail.deadline < mail.routed + LOOK_AHEAD:
-            self.agenda.at(mail.deadline + 0.001, self._touch, site)
 
     def _terms(self, settings: Settings, memory: PacesFile | None) -> Terms:
         reactions = self.reactions
@@ -262,7 +259,9 @@ class Scheduler:
                 self.agenda.at(move.time, self._wake, site, move.time)
         elif isinstance(move, Park):
             move.mail.lane = None
-            site.parking.went(move.until, now)
+            move.mail.turn = move.turn
+            site.parking.away.went(move.until)
+            self.terms.away.went(move.until)
             self.way.parked(move.mail, move.until, move.why)
         elif isinstance(move, Close):
             self.all_room.works(move.link)
@@ -469,6 +468,7 @@ class Scheduler:
         mail.given = None
         mail.lane = lane
         lane.waiting.put_back(mail)
+        lane.site.will_wait(mail)
 
     def _note_trouble(self, link: Link, outcome: Outcome, now: float) -> None:
         if outcome.type in (Type.LOST, Type.TIMEOUT) and self.hosts.trouble(link.host.address, now):
@@ -492,7 +492,7 @@ class Scheduler:
         due = max((pace.due for pace in allowance.paces.values()), default=0.0)
         changes = [slowdown.next_change(now) for slowdown in allowance.slowdowns.values()]
         changes += [window.next_change(now) for window in allowance.windows.values()]
-        changes += [site.parking.last_back(now)]
+        changes += [site.parking.away.last_back(now)]
         due = max([due, *(change for change in changes if change is not None)])
         if due > now:
             self.agenda.at(due, self._touch, site)

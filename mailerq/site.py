@@ -26,8 +26,6 @@ from mailerq.speed import Speed
 from mailerq.terms import Terms
 from mailerq.throttle import Pace
 
-SHORTEST_PAUSE = 30.0  # seconds after which a paused mail looks whether the pause is over
-
 
 class World(Protocol):
     """What lies outside of a site: the other sites, the remote hosts, the dice."""
@@ -71,6 +69,7 @@ class Site:
         self.tag_parking: dict[str, Parking] = {}
         self.wake: float | None = None
         self.waits_for_room = False
+        self._expires = NEVER  # no mail that waits expires before
         self._opened_at = 0.0
         self._hungry: Lane | None = None  # has no connection, and there may be no more: another lane must let one go
 
@@ -96,6 +95,11 @@ class Site:
                 for mail in lane.waiting.remove_if(lambda mail: True):
                     mail.limited = self.allowance.limited(mail)
                     lane.waiting.append(mail)
+
+    def will_wait(self, mail: Mail) -> None:
+        """A mail takes a place in one of the lanes, or comes back to it: its time may run out there."""
+        if mail.deadline < self._expires:
+            self._expires = mail.deadline
 
     def opened(self, lane: Lane, source: str | None, address: str, now: float) -> None:
         """A connection is being opened."""
@@ -177,7 +181,7 @@ class Site:
         if mail.deadline < now:
             return Expire(mail)
         pause = self.allowance.pause_of(mail, now)
-        return None if pause is None else _until_over(mail, pause, now)
+        return None if pause is None else _until_over(mail, pause, now + self.allowance.terms.away.patience(now))
 
     @property
     def has_waiting(self) -> bool:
@@ -198,9 +202,17 @@ class Site:
         """What becomes of a mail that has come and may not wait here: it is paused, or too many of its tag wait. None:
         it may."""
         leaves = self._leaves(mail, now)
+        if leaves is None and mail.turn:
+            leaves = self._before_its_turn(mail, now, hold)
         if leaves is None and mail.limited:
             leaves = self._tag_surplus(mail, now, hold)
         return leaves
+
+    def _before_its_turn(self, mail: Mail, now: float, hold: float) -> Move | None:
+        """One that has come back to ask: what it was promised may still hold."""
+        turn, patience = mail.turn, self.allowance.terms.away.patience(now)
+        again = self.parking.still(turn, hold, now, patience)
+        return None if again is None else Park(mail, again, "messages-per-minute", turn)
 
     def next_moves(self, now: float, world: World) -> list[Move]:
         """What is to be done now, and when to ask again."""
@@ -209,8 +221,8 @@ class Site:
         self.allowance.refresh(now)
         if self._hungry is not None and not self._hungry.waiting:
             self._hungry = None
-        if self.allowance.pauses_changed and self.allowance.pauses():
-            self._park_paused(around)
+        if now > self._expires or (self.allowance.pauses_changed and self.allowance.pauses()):
+            self._sweep(around)
         for key, lane in self._in_turn():
             before = len(around.moves)
             self._serve(lane, around)
@@ -218,8 +230,10 @@ class Site:
                 self.lanes[key] = self.lanes.pop(key)
             self._look_at_idle(lane, around)
         self._park_surplus(around)
-        if self.allowance.changes_at < NEVER and self.waiting():
-            around.wakes.append(self.allowance.changes_at)
+        if self.has_waiting:
+            around.wakes += (at for at in (self.allowance.changes_at, self._expires + 0.001) if at < NEVER)
+        else:
+            self._expires = NEVER
         if around.wakes:
             around.moves.append(WakeAt(min(around.wakes)))
         return around.moves
@@ -378,8 +392,9 @@ class Site:
 
     # -- what cannot have its turn soon ------------------------------------------------------------------------------
 
-    def _park_paused(self, around: Round) -> None:
-        """A pause has begun, or ended: those that it stops leave."""
+    def _sweep(self, around: Round) -> None:
+        """Time has run out for some, or a pause has begun, or ended: those that may not go leave, wherever they stand."""
+        expires = NEVER
         for lane in self.lanes.values():
             left: dict[int, Move] = {}
 
@@ -390,6 +405,8 @@ class Site:
                 return move is not None
 
             around.moves.extend(left[id(mail)] for mail in lane.waiting.remove_if(leaves))
+            expires = min(expires, min((mail.deadline for mail in lane.waiting), default=NEVER))
+        self._expires = max(expires, around.now + SWEEP)
 
     def _park_surplus(self, around: Round) -> None:
         """What is more than ``max-queue``, or cannot have its turn soon, is kept by the broker, not by us."""
@@ -408,9 +425,11 @@ class Site:
             max(self.lanes.values(), key=lambda lane: len(lane.waiting)).waiting.take_last()
             for _ in range(waiting - keep)
         ]
+        patience = self.allowance.terms.away.patience(now)
         for before, mail in enumerate(reversed(surplus), keep + 1):  # who came first comes back first
             if interval:
-                around.moves.append(Park(mail, parking.turn(first, keep, hold, now), why))
+                until, turn = parking.turn(first, keep, hold, now, patience)
+                around.moves.append(Park(mail, until, why, turn))
             else:
                 around.moves.append(Park(mail, without_pace(before, self.speed.at(now), hold, now), "max-queue"))
 
@@ -440,7 +459,9 @@ class Site:
                 keep = parking.keep(1000, pace.interval, hold)
                 here = sum(lane.waiting.count_limited(tag) for lane in self.lanes.values())
                 if here >= keep:
-                    return Park(mail, parking.turn(pace.next_time(now), keep, hold, now), name)
+                    patience = self.allowance.terms.away.patience(now)
+                    until, _ = parking.turn(pace.next_time(now), keep, hold, now, LONGEST + patience)
+                    return Park(mail, until, name)
         return None
 
     def __repr__(self) -> str:
@@ -454,8 +475,7 @@ class Site:
         )
 
 
-def _until_over(mail: Mail, pause: Pause, now: float) -> Park:
+def _until_over(mail: Mail, pause: Pause, again: float) -> Park:
     """Away until the pause is over, or until it is time to see whether somebody has ended it."""
-    again = now + min(max(now - pause.since, SHORTEST_PAUSE), LONGEST)
     until = again if pause.until is None else min(pause.until, again)
-    return Park(mail, until, f"pause ({pause.why})" if pause.why else "pause")
+    return Park(mail, until, f"pause ({pause.why})" if pause.why else "pause", mail.turn)

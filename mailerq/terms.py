@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from mailerq.census import Remotes
 from mailerq.limits import Manner, Rule, Rules, Value, manner
 from mailerq.mail import Mail
+from mailerq.parking import Away
 from mailerq.pauses import Pauses
 from mailerq.route import Route
 from mailerq.throttle import Due, Kept, Pace
@@ -45,13 +46,14 @@ class Terms:
         self.memory = memory
         self._remote: WeakValueDictionary[PaceName, _SharedDue] = WeakValueDictionary()
         self.remotes: Remotes = {}
+        self.away = Away()
         self._named: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._have_manners = any(rule.tls is not None or rule.retry_interval is not None for rule in rules)
         self.have_tags = any(rule.tag is not None for rule in rules)
 
     def renewed(self, terms: Terms) -> Terms:
         """``terms``, with what is used up of these."""
-        terms._remote, terms.remotes, terms._named = self._remote, self.remotes, self._named
+        terms._remote, terms.remotes, terms._named, terms.away = self._remote, self.remotes, self._named, self.away
         return terms
 
     def note_domain(self, site: tuple[str, ...], domain: str) -> None:

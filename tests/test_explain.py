@@ -94,7 +94,7 @@ class Place:
                 self.opened.remove(move.link)
                 self.site.closed(move.link)
             elif isinstance(move, Park):
-                self.site.parking.went(move.until, self.now)
+                self.site.parking.away.went(move.until)
                 self.parked += 1
             elif isinstance(move, WakeAt):
                 self.site.wake = move.time

@@ -77,16 +77,20 @@ class Place:
     def add(self, count: int = 1, key: LaneKey = ANY, size: int = 1, **properties: Any) -> list[Mail]:
         """Mails that come."""
         mails = [mail(number, self.now, size, **properties) for number in range(count)]
-        lane = self.site.lane(key)
         for one in mails:
-            one.lane = lane
-            one.limited = self.site.allowance.limited(one)
-            leaves = self.site.admit(one, self.now, self.world.hold)
-            if leaves is None:
-                lane.waiting.append(one)
-            else:
+            leaves = self.come(one, key)
+            if leaves is not None:
                 self.ended.append((type(leaves).__name__, one))
         return mails
+
+    def come(self, one: Mail, key: LaneKey = ANY) -> Any:
+        """A mail comes; the move by which it leaves at once, or None."""
+        one.lane = lane = self.site.lane(key)
+        one.limited = self.site.allowance.limited(one)
+        leaves = self.site.admit(one, self.now, self.world.hold)
+        if leaves is None:
+            lane.waiting.append(one)
+        return leaves
 
     def carry(self, seconds: float, step: float = 0.05) -> list[Mail]:
         """Let time pass, connections being quick; the mails that were carried."""
@@ -404,10 +408,23 @@ class Waiting(SynchronousTestCase):
         place = Place(max_connections=1, messages_per_minute=60)
         place.add(100)
         parked = [m for m in place.look() if isinstance(m, Park)]
-        times = sorted(m.until for m in parked)
+        turns = sorted(m.turn for m in parked)
         self.assertGreater(len(parked), 85)
-        self.assertGreaterEqual(times[0], NOW + 5)
-        self.assertLess(abs((times[-1] - times[10]) / (len(times) - 11) - 1), 0.05)
+        self.assertGreaterEqual(min(m.until for m in parked), NOW + 5)
+        self.assertLess(abs((turns[-1] - turns[10]) / (len(turns) - 11) - 1), 0.05)
+
+    def test_asking(self) -> None:
+        """One that comes back before its turn goes away again, unless the promise does not hold any more."""
+        place = Place(max_connections=1, messages_per_minute=60)
+        place.add(100)
+        last = max((m for m in place.look() if isinstance(m, Park)), key=lambda move: move.turn)
+        self.assertEqual(last.until, NOW + 5)
+        last.mail.turn = last.turn
+        again = place.site.admit(last.mail, NOW + 5, 5.0)
+        self.assertEqual((again.until, again.turn), (NOW + 10, last.turn))
+        place.site.reload(Terms([Rule({"messages_per_minute": 600})], {}))
+        place.look(5)
+        self.assertIsNone(place.site.admit(last.mail, NOW + 5, 5.0))
 
     def test_as_fast_as_it_is(self) -> None:
         """What is more than ``max-queue`` comes back as fast as the site is, however long it was idle before."""
@@ -437,14 +454,16 @@ class Waiting(SynchronousTestCase):
         nobody's turn is left unused."""
         place = Place(max_connections=1, messages_per_minute=60, connection_max_idle=60)
         place.add(1500)
-        parked: list[float] = []
+        parked: list[tuple[float, Mail]] = []
         longest = 0.0
         for _ in range(1600):
-            back = [until for until in parked if until <= place.now]
-            place.add(len(back))
-            now = [move.until for move in place.look(1) if isinstance(move, Park)]
-            longest = max([longest, *(until - place.now for until in now)])
-            parked = sorted([*parked[len(back) :], *now])
+            back = [one for until, one in parked if until <= place.now]
+            now = [move for move in map(place.come, back) if move is not None]
+            now += [move for move in place.look(1) if isinstance(move, Park)]
+            for move in now:
+                move.mail.turn = move.turn
+            longest = max([longest, *(move.until - place.now for move in now)])
+            parked = sorted([*parked[len(back) :], *((move.until, move.mail) for move in now)], key=lambda one: one[0])
             for link in place.links():
                 if link.ready is None:
                     place.ready(link)
@@ -627,9 +646,12 @@ class Paused(SynchronousTestCase):
         """Mails to a paused domain are parked, until the pause is over or it is time to look whether it is."""
         place = Place(max_connections=2)
         place.add(3)
-        place.site.allowance.terms.pauses.add(NOW, NOW + 20, "as told", domain="b.c")
+        place.site.allowance.terms.pauses.add(NOW, NOW + 4, "as told", domain="b.c")
         moves = place.look()
-        self.assertEqual([(move.until, move.why) for move in moves], [(NOW + 20, "pause (as told)")] * 3)
+        self.assertEqual([(move.until, move.why) for move in moves], [(NOW + 4, "pause (as told)")] * 3)
+        place.site.allowance.terms.pauses.add(NOW, NOW + 4000, "as told", domain="b.c")
+        (one,) = place.add(1)
+        self.assertEqual(place.site.admit(one, NOW, 5.0).until, NOW + 5)
         place.add(1)
         self.assertEqual(place.ended[-1][0], "Park")
 

@@ -249,7 +249,7 @@ def _pause_seen(pause: Any) -> PauseSeen:
 def _rank(site: Site, waiting: int, sort: str, now: float) -> Any:
     if sort == "name":
         return name_of(site)
-    return site.speed.at(now) if sort == "speed" else waiting + site.parking.away(now)
+    return site.speed.at(now) if sort == "speed" else waiting + site.parking.away.count(now)
 
 
 def _address(what: str) -> str | None:
