@@ -26,6 +26,8 @@ from mailerq.speed import Speed
 from mailerq.terms import Terms
 from mailerq.throttle import Pace
 
+SWEEP = 1.0  # seconds at least between two looks for mails whose time has run out
+
 
 class World(Protocol):
     """What lies outside of a site: the other sites, the remote hosts, the dice."""
