@@ -58,7 +58,7 @@ class Reactions:
 
     def renew(self, settings: Settings) -> None:
         """Other rules hold from now on."""
-        self.responses = Responses(getattr(settings, "responses", ()))
+        self.responses = Responses(settings.responses)
         self.warmup = Warmup(settings.schedules, self.warmup.counts)
 
     def _read(self, section: str) -> Any:

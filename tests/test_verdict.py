@@ -7,6 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailerq.attempt import Attempt, Outcome, State, Type, utc
 from mailerq.job import Job, read
+from mailerq.responses import Reaction
+from mailerq.responses import Reaction
 from mailerq.verdict import (
     AGAIN,
     DELIVERED,
@@ -39,10 +41,12 @@ def job(more: str = "") -> Job:
     return found
 
 
-def after(found: Job, outcome: Outcome, now: float = NOW, sure: bool = False, **policy: Any) -> Verdict:
+def after(
+    found: Job, outcome: Outcome, now: float = NOW, sure: bool = False, reaction: Reaction | None = None, **policy: Any
+) -> Verdict:
     """The fate of a job when ``outcome`` has been appended."""
     found.append(Attempt(found.entry_number(), outcome.type, utc(now), code=outcome.code))
-    return decide(found, outcome, Policy(**policy), now, sure=sure)
+    return decide(found, outcome, Policy(**policy), now, sure=sure, reaction=reaction)
 
 
 def outcome(type: str, code: int | None = None, state: str | None = None, in_doubt: bool = False) -> Outcome:
@@ -157,6 +161,84 @@ class Early(SynchronousTestCase):
             self.assertEqual(after(found, outcome("lost", None, "data")), Retry(NOW + delay))
 
 
+LATE = Retry(NOW + 7200)
+
+
+class Ruled(SynchronousTestCase):
+    """What a rule for answers changes, and what it cannot change."""
+
+    def test_fail(self) -> None:
+        """``fail: true`` makes any failure final, one without an answer, too; it cannot unmake a success."""
+        told = Reaction(fail=True)
+        for type, code, state, verdict in TABLE:
+            expected = verdict if type in ("success", "idle") else FAILED
+            self.assertEqual(after(job(), outcome(type, code, state), reaction=told), expected, (type, code, state))
+
+    def test_not_final(self) -> None:
+        """``fail: false`` has what a host has said tried again, and nothing else that is final."""
+        told = Reaction(fail=False)
+        for type, code, state, verdict in TABLE:
+            said = type == "error" and state is not None
+            expected = SOON if said else verdict
+            self.assertEqual(after(job(), outcome(type, code, state), reaction=told), expected, (type, code, state))
+
+    def test_doubt_stays(self) -> None:
+        """``fail: false`` does not send again a mail that may have arrived, where the policy says not to."""
+        doubt = outcome("lost", None, "received", True)
+        self.assertEqual(after(job(), doubt, reaction=Reaction(fail=False), in_doubt="fail"), FAILED)
+
+    def test_retry_in(self) -> None:
+        """``retry-in`` goes before the configured delays and the job's own, shorter or longer."""
+        for own in ("", ',"retries":[300]'):
+            for delay in (60.0, 7200.0):
+                found = after(job(own), outcome("error", 451, "rcpt to"), reaction=Reaction(retry_in=delay))
+                self.assertEqual(found, Retry(NOW + delay))
+
+    def test_retry_in_alone(self) -> None:
+        """``retry-in`` does not unmake what is final."""
+        for type, code, state, verdict in TABLE:
+            if verdict == FAILED:
+                found = after(job(), outcome(type, code, state), reaction=Reaction(retry_in=60.0))
+                self.assertEqual(found, FAILED, (type, code, state))
+
+    def test_greylisted_again(self) -> None:
+        """A job that is greylisted once more is not tried sooner than the schedule has it."""
+        entry = '{"type":"error","class":"greylisted","from":"192.0.2.1"}'
+        told = Reaction(retry_in=300.0, sticky=True)
+        again = after(job(f',"results":[{entry}]'), outcome("error", 450, "rcpt to"), reaction=told)
+        self.assertEqual(again, Retry(NOW + 1800))
+        self.assertEqual(after(job(), outcome("error", 450, "rcpt to"), reaction=told), Retry(NOW + 300))
+
+    def test_hint(self) -> None:
+        """What the host asks for only lengthens a delay, that of a rule, too."""
+        for hint, retry_in, seconds in (
+            (60.0, None, 600),
+            (7200.0, None, 7200),
+            (60.0, 120.0, 120),
+            (180.0, 120.0, 180),
+        ):
+            told = Reaction(hint=hint, retry_in=retry_in)
+            found = after(job(), outcome("error", 451, "rcpt to"), reaction=told)
+            self.assertEqual(found, Retry(NOW + seconds), (hint, retry_in))
+
+    def test_hint_within_its_time(self) -> None:
+        """What the host asks for costs no job its last attempt."""
+        found = job(f',"maxdelivertime":"{utc(NOW + 700)}"')
+        verdict = after(found, outcome("error", 451, "rcpt to"), reaction=Reaction(hint=7200.0))
+        self.assertTrue(NOW + 600 <= verdict.at <= NOW + 700, verdict)
+
+    def test_early_rule(self) -> None:
+        """Attempts and time are limited, whatever a rule says."""
+        for told in (Reaction(fail=False), Reaction(retry_in=7200.0), Reaction(fail=False, retry_in=7200.0)):
+            last = job(',"maxattempts":1')
+            self.assertEqual(after(last, outcome("error", 450, "rcpt to"), reaction=told), FAILED, told)
+            expected = FAILED if told.retry_in else SOON
+            late = job(f',"maxdelivertime":"{utc(NOW + 7199)}"')
+            self.assertEqual(after(late, outcome("error", 450, "rcpt to"), reaction=told), expected, told)
+        in_time = job(f',"maxdelivertime":"{utc(NOW + 7200)}"')
+        self.assertEqual(after(in_time, outcome("error", 450, "rcpt to"), reaction=Reaction(retry_in=7200.0)), LATE)
+
+
 class Expiry(SynchronousTestCase):
     """What may not be tried."""
 
@@ -207,3 +289,59 @@ class Idle(SynchronousTestCase):
         """Other outcomes are left as they are."""
         lost = outcome("lost", None, "data")
         self.assertIs(settle_idle(job(',"results":[{"type":"idle"},{"type":"idle"},{"type":"idle"}]'), lost), lost)
+
+
+class Ruled(SynchronousTestCase):
+    """What a rule for answers has to say of it."""
+
+    SOFT = outcome("error", 450, "rcpt to")
+    HARD = outcome("error", 550, "rcpt to")
+
+    def after(self, found: Job, said: Outcome, schedule: tuple[float, ...] | None = None, **told: Any) -> Verdict:
+        """The fate of a job when a rule has told this."""
+        found.append(Attempt(found.entry_number(), said.type, utc(NOW), code=said.code))
+        return decide(found, said, Policy(), NOW, reaction=Reaction(**told), schedule=schedule)
+
+    def test_fail(self) -> None:
+        """``fail: true`` makes any failure final, ``fail: false`` a 5xx that a host has said soft."""
+        self.assertEqual(self.after(job(), self.SOFT, fail=True), FAILED)
+        self.assertEqual(self.after(job(), outcome("timeout", None, "data"), fail=True), FAILED)
+        self.assertEqual(self.after(job(), self.HARD, fail=False), SOON)
+        self.assertEqual(self.after(job(), self.HARD), FAILED)
+        self.assertEqual(self.after(job(), outcome("noaccess", 554, "init"), fail=False), SOON)
+
+    def test_nothing_to_retry(self) -> None:
+        """What no host has said stays final; a success is one, and what was idle goes on."""
+        for type in ("bind", "nodata", "expired", "responsive"):
+            self.assertEqual(self.after(job(), outcome(type), fail=False), FAILED, type)
+        self.assertEqual(self.after(job(), outcome("error"), fail=False), FAILED)
+        self.assertEqual(self.after(job(), outcome("error", 556), fail=False), FAILED)
+        self.assertEqual(self.after(job(), outcome("success", 250, "accept"), fail=True), DELIVERED)
+        self.assertEqual(self.after(job(), outcome("idle", 421, "idle"), fail=True), AGAIN)
+
+    def test_retry_in(self) -> None:
+        """``retry-in`` goes before the schedule, and before the job's own; attempts and time are limited all the same."""
+        self.assertEqual(self.after(job(), self.SOFT, retry_in=60.0), Retry(NOW + 60))
+        self.assertEqual(self.after(job(',"retries":[5]'), self.SOFT, retry_in=60.0), Retry(NOW + 60))
+        self.assertEqual(self.after(job(',"maxattempts":1'), self.SOFT, retry_in=60.0), FAILED)
+        self.assertEqual(self.after(job(f',"maxdelivertime":"{utc(NOW + 50)}"'), self.SOFT, retry_in=60.0), FAILED)
+
+    def test_schedule(self) -> None:
+        """A site's delays go before the policy's; the job's own before both."""
+        self.assertEqual(self.after(job(), self.SOFT, (7.0, 8.0)), Retry(NOW + 7))
+        self.assertEqual(self.after(job(',"retries":[5]'), self.SOFT, (7.0, 8.0)), Retry(NOW + 5))
+
+    def test_hint(self) -> None:
+        """A host that says when to come back makes it later, never earlier, and never too late."""
+        self.assertEqual(self.after(job(), self.SOFT, hint=1200.0), Retry(NOW + 1200))
+        self.assertEqual(self.after(job(), self.SOFT, hint=5.0), SOON)
+        self.assertEqual(self.after(job(), self.SOFT, retry_in=60.0, hint=90.5), Retry(NOW + 91))
+        self.assertEqual(self.after(job(f',"maxdelivertime":"{utc(NOW + 900)}"'), self.SOFT, hint=901.0), SOON)
+
+    def test_greylisted_again(self) -> None:
+        """The first greylisting is followed as its rule says; the next by the schedule, where that is longer."""
+        told: dict[str, Any] = {"retry_in": 300.0, "sticky": True}
+        self.assertEqual(self.after(job(), self.SOFT, **told), Retry(NOW + 300))
+        before = ',"results":[{"type":"error","class":"greylisted","from":"192.0.2.1"}]'
+        self.assertEqual(self.after(job(before), self.SOFT, **told), Retry(NOW + 1800))
+        self.assertEqual(self.after(job(before), self.SOFT, retry_in=300.0), Retry(NOW + 300))
