@@ -23,6 +23,7 @@ COMMANDS = {
     "pause": "let mail wait: to a domain, from an address, with a tag, or all of it",
     "resume": "end a pause",
     "pauses": "the pauses that hold",
+    "rules": "what follows from what hosts say: try an answer, list the rules",
     "simulate": "try a configuration in a simulated world before it meets real hosts",
 }
 PLACES = ("etc/mailerq.yaml", "/etc/mailerq/mailerq.yaml")

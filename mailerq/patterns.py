@@ -7,7 +7,9 @@ for some texts are refused where that can be seen.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import re._parser as parser  # type: ignore[import-not-found]  # the standard library's own
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 LONGEST = 1000  # characters of a text that are looked at
@@ -33,8 +35,6 @@ def trouble(given: str) -> str:
 
 def _slowness(pattern: str) -> str:
     """Why a regular expression may take too long: repeats within repeats, or too many without end."""
-    import re._parser as parser  # type: ignore[import-not-found]  # the standard library's own
-
     endless = 0
 
     def walk(items: Any, inside: bool) -> str:
@@ -63,42 +63,78 @@ def _slowness(pattern: str) -> str:
     return found
 
 
-class Texts:
-    """Some patterns, of which one must be found. None at all: every text will do."""
-
-    __slots__ = ("_parts", "_regexes", "_wildcards", "any")
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self.any = not patterns
-        self._regexes = [re.compile(given[1:-1], re.IGNORECASE) for given in patterns if is_regex(given)]
-        plain = [given.lower() for given in patterns if not is_regex(given)]
-        self._parts = tuple(given for given in plain if "*" not in given)
-        self._wildcards = [given.split("*") for given in plain if "*" in given]
-
-    def found(self, text: str) -> bool:
-        """Whether a text has one of them."""
-        return self.any or self.found_in(text[:LONGEST], text[:LONGEST].lower())
-
-    def found_in(self, text: str, lower: str) -> bool:
-        """The same, for a text that is short enough, and itself in lower case."""
-        for part in self._parts:
-            if part in lower:
-                return True
-        for pieces in self._wildcards:
-            if _wild(pieces, lower):
-                return True
-        return any(regex.search(text) for regex in self._regexes)
+Test = Callable[[str, str], bool]  # of a text, and the same in lower case
 
 
-def _wild(pieces: list[str], text: str) -> bool:
+def tests_of(patterns: Sequence[str]) -> list[tuple[str, Test | None]]:
+    """Patterns as pairs: only a text that has the literal (lower case; may be empty) can be meant, and it is if it
+    passes the test, or there is none. Looking for literals first makes hundreds of patterns cheap."""
+    found: list[tuple[str, Test | None]] = []
+    for given in patterns:
+        if is_regex(given):
+            test = partial(_searched, re.compile(given[1:-1], re.IGNORECASE))
+            found += [(literal, test) for literal in _needed(given[1:-1])]
+        elif "*" in given:
+            pieces = given.lower().split("*")
+            found.append((max(pieces, key=len), partial(_wild, pieces)))
+        else:
+            found.append((given.lower(), None))
+    return found
+
+
+def matches(patterns: Sequence[str], text: str) -> bool:
+    """Whether a text has one of them. None at all: every text will do."""
+    text = text[:LONGEST]
+    lower = text.lower()
+    return not patterns or any(
+        literal in lower and (test is None or test(text, lower)) for literal, test in tests_of(patterns)
+    )
+
+
+def _searched(regex: re.Pattern[str], text: str, _lower: str) -> bool:
+    return regex.search(text) is not None
+
+
+def _needed(pattern: str) -> list[str]:
+    """Literals of which a text must have one for a regular expression to be found in it."""
+    return sorted(_literals(parser.parse(pattern, re.IGNORECASE)) or {""})
+
+
+def _literals(items: Any) -> set[str]:
+    """The longest of what must be there; empty: nothing must."""
+    choices: list[set[str]] = []
+    run = ""
+    for operator, argument in items:
+        name = str(operator)
+        if name == "LITERAL" and argument < 128:
+            run += chr(argument).lower()
+            continue
+        choices.append({run})
+        run = ""
+        if name == "SUBPATTERN":
+            choices.append(_literals(argument[3]))
+        elif name == "BRANCH":
+            ways = [_literals(way) for way in argument[1]]
+            choices.append(set().union(*ways) if all(ways) else set())
+        elif name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT") and argument[0] > 0:
+            choices.append(_literals(argument[2]))
+    choices.append({run})
+    return max((choice for choice in choices if choice and "" not in choice), key=_shortest, default=set())
+
+
+def _shortest(choice: set[str]) -> int:
+    return min(map(len, choice))
+
+
+def _wild(pieces: list[str], _text: str, lower: str) -> bool:
     """Whether the whole text is these pieces in this order, with anything between them. Never goes back."""
     first, *middle, last = pieces
-    if not text.startswith(first) or len(text) < len(first) + len(last):
+    if not lower.startswith(first) or len(lower) < len(first) + len(last):
         return False
-    at, end = len(first), len(text) - len(last)
+    at, end = len(first), len(lower) - len(last)
     for piece in middle:
-        at = text.find(piece, at, end)
+        at = lower.find(piece, at, end)
         if at < 0:
             return False
         at += len(piece)
-    return text.endswith(last)
+    return lower.endswith(last)

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from mailerq.bounce_classes import BOUNCE_CLASSES, GREYLISTED
-from mailerq.patterns import Texts, trouble
+from mailerq.patterns import matches, trouble
 from mailerq.shapes import Read, items, plain, rate, switch, text, time, whole, word, wrong
 from mailerq.yaml_source import Items, Node, Problem, Scalar, Table, Wrong, is_null, quoted, suggestion
 
@@ -280,7 +280,7 @@ def sentence(text: str) -> tuple[int | None, str | None, str]:
 def tells(rule: ResponseRule, example: str) -> bool:
     """Whether a reply is one that the rule's code, enhanced code and text are for."""
     code, status, said = sentence(example)
-    return fits_code(rule, code) and fits_status(rule, status) and Texts(rule.texts).found(said)
+    return fits_code(rule, code) and fits_status(rule, status) and matches(rule.texts, said)
 
 
 def fits_code(rule: ResponseRule, code: int | None) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 
 from mailerq.attempt import Outcome, Type
 from mailerq.hints import retry_hint
-from mailerq.patterns import LONGEST, Texts
+from mailerq.patterns import LONGEST, Test, tests_of
 from mailerq.response_rules import ResponseRule, fits_code, fits_status
 
 _KEPT = 4096  # kinds of outcomes (code, enhanced code, type, state) whose rules are remembered
@@ -48,25 +48,28 @@ _UNKNOWN = Reaction(bounce_class="other")
 
 
 class _Case:
-    """A rule whose code, enhanced code, type and state fit: what is still to be seen."""
+    """A rule, ready to be looked at: for whom it is, and its reaction where that is the whole of it."""
 
-    __slots__ = ("always", "domains", "ips", "mx", "reaction", "rule", "texts")
+    __slots__ = ("always", "domains", "ips", "mx", "reaction", "rule", "tests", "whose")
 
     def __init__(self, rule: ResponseRule) -> None:
         self.rule = rule
-        self.texts = Texts(rule.texts)
+        self.tests = tests_of(rule.texts) if rule.texts else [("", None)]
         self.domains, self.mx, self.ips = _names(rule.domains), _names(rule.mx), _names(rule.ips)
-        self.always = self.texts.any and self.domains is self.mx is self.ips is None
+        self.whose = not (self.domains is self.mx is self.ips is None)
+        self.always = not rule.texts and not self.whose
         self.reaction = _merged((rule,)) if rule.bounce_class and not rule.proceed else None
 
-    def fits(self, text: str, lower: str, domain: str, mx: str | None, source: str | None) -> bool:
-        """Whether it is for this reply of this host."""
-        return self.always or (
+    def is_for(self, domain: str, mx: str | None, source: str | None) -> bool:
+        """Whether it is for this domain, MX host and local address."""
+        return (
             (self.domains is None or self.domains.match(domain) is not None)
             and (self.mx is None or (mx is not None and self.mx.match(mx) is not None))
             and (self.ips is None or (source is not None and self.ips.match(source) is not None))
-            and (self.texts.any or self.texts.found_in(text, lower))
         )
+
+
+_Looked = tuple[str, Test | None, _Case]  # a literal that must be in the text, what is seen then, and whose it is
 
 
 def _names(patterns: Sequence[str]) -> re.Pattern[str] | None:
@@ -83,7 +86,7 @@ class Responses:
             shipped = shipped_rules()
         self.rules = (*rules, *shipped)
         self._cases = tuple(map(_Case, self.rules))
-        self._kinds: dict[tuple[int | None, str | None, str, str | None], tuple[_Case, ...]] = {}
+        self._kinds: dict[tuple[int | None, str | None, str, str | None], list[_Looked]] = {}
 
     def reaction(self, outcome: Outcome, domain: str, mx: str | None, source: str | None) -> Reaction:
         """What an outcome at a host (``mx``) of a domain, spoken to from ``source``, leads to. Never raises."""
@@ -123,17 +126,25 @@ class Responses:
 
     def _fitting(self, outcome: Outcome, domain: str, mx: str | None, source: str | None) -> Iterator[_Case]:
         kind = (outcome.code, outcome.status, outcome.type, outcome.state)
-        cases = self._kinds.get(kind)
-        if cases is None:
-            cases = self._of_kind(outcome)
+        looked = self._kinds.get(kind)
+        if looked is None:
             if len(self._kinds) >= _KEPT:  # hosts may send any status
                 self._kinds.clear()
-            self._kinds[kind] = cases
+            looked = self._kinds[kind] = [(*test, case) for case in self._of_kind(outcome) for test in case.tests]
         text = outcome.description[:LONGEST]
         lower = text.lower()
-        return (case for case in cases if case.fits(text, lower, domain, mx, source))
+        last = None
+        for literal, test, case in looked:
+            if (
+                literal in lower
+                and case is not last
+                and (test is None or test(text, lower))
+                and (not case.whose or case.is_for(domain, mx, source))
+            ):
+                last = case
+                yield case
 
-    def _of_kind(self, outcome: Outcome) -> tuple[_Case, ...]:
+    def _of_kind(self, outcome: Outcome) -> list[_Case]:
         found = []
         for case in self._cases:
             rule = case.rule
@@ -146,7 +157,7 @@ class Responses:
                 found.append(case)
                 if case.always and rule.bounce_class and not rule.proceed:
                     break  # none behind it is ever reached
-        return tuple(found)
+        return found
 
 
 def _until_it_ends(first: _Case, rest: Iterable[_Case]) -> tuple[list[_Case], Iterator[_Case]]:

@@ -195,6 +195,62 @@ class History(SynchronousTestCase):
             self.assertTrue(back(found).endswith(b'"results":[{"attempt":1,"type":"success","time":"t"}]}'), before)
 
 
+class Turns(SynchronousTestCase):
+    """With whom a job takes turns, and from where it has to come."""
+
+    def test_tags_and_priority(self) -> None:
+        """Its labels and its priority; none and 0 where it has none."""
+        self.assertEqual((job().tags, job().priority), ((), 0))
+        found = job(b'"tags":["a","b"],"priority":7')
+        self.assertEqual((found.tags, found.priority), (("a", "b"), 7))
+
+    def test_half_a_character(self) -> None:
+        """A tag with half of a surrogate pair comes back as it was; what takes turns by it is text."""
+        found = job(b'"tags":["x' + HALF + b'"]')
+        self.assertEqual((found.tags, found.flow("tag")), (("x\ufffd",), "x\ufffd"))
+        self.assertIn(b'["x' + HALF + b'"]', back(found))
+
+    def test_flow(self) -> None:
+        """The first tag, or a property that is a string or a number; nothing else, and nothing that is too long."""
+        found = job(
+            b'"tags":["a","b"],"customer":12,"name":"\u00e9","rate":-1.50,"no":null,"yes":true,"list":[1],"o":{"a":1}',
+            b'"half":"' + HALF + b'","long":"' + b"x" * 2000 + b'"',
+        )
+        flows = {"tag": "a", "tags": "a", "customer": "12", "name": "\u00e9", "rate": "-1.50"}
+        for name in ("no", "yes", "list", "o", "half", "long", "missing", None):
+            self.assertEqual(found.flow(name), "", name)
+        self.assertEqual({name: found.flow(name) for name in flows}, flows)
+        self.assertEqual(job().flow("tag"), "")
+
+    def test_sticky(self) -> None:
+        """A job that was greylisted has to come again from the same address."""
+        grey = b'{"type":"error","from":"192.0.2.1","class":"greylisted"}'
+        for results, source in (
+            (b"", None),
+            (grey, "192.0.2.1"),
+            (grey + b',{"type":"idle","from":"192.0.2.2"}', "192.0.2.1"),
+            (grey + b',{"type":"timeout","from":"192.0.2.2","class":"timeout"}', None),
+            (b'{"type":"error","class":"greylisted"}', None),
+            (b'{"type":"error","class":"greylisted","from":5}', None),
+            (b'{"type":"error","class":["greylisted"],"from":{}}', None),
+        ):
+            found = job(b'"results":[' + results + b"]")
+            self.assertIsNone(found.problem)
+            self.assertEqual(
+                (found.sticky_source, found.was_greylisted),
+                (source, b'"greylisted"' in results and b'["' not in results),
+            )
+
+    def test_sticky_here(self) -> None:
+        """The same holds for an attempt that was made just now."""
+        found = job()
+        found.append(Attempt(1, Type.ERROR, "t", source="192.0.2.1", bounce_class="greylisted"))
+        found.append(Attempt(2, Type.IDLE, "t", source="192.0.2.2", bounce_class="network"))
+        self.assertEqual(found.sticky_source, "192.0.2.1")
+        found.append(Attempt(3, Type.ERROR, "t", source="192.0.2.2", bounce_class="spam"))
+        self.assertIsNone(found.sticky_source)
+
+
 def split(values: str) -> list[str]:
     """JSON values that stand behind one another."""
     found, at = [], 0

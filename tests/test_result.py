@@ -103,6 +103,17 @@ class Bodies(SynchronousTestCase):
 
     ENTRY = b'"results":[{"attempt":1,"type":"success","time":"t"}]'
 
+    def test_extra(self) -> None:
+        """What a rule sets is in the result and in the retry copy, not in the job that goes back."""
+        for verdict, expected in ((FAILED, [True, True]), (RETRY, [False, True])):
+            found = read(b'{"recipient":"a@b.c","mime":"x","ticket":0}')
+            assert isinstance(found, Job)
+            found.append(Attempt(1, Type.ERROR, "t"))
+            extra = {"ticket": b"5", "more": b'["x"]'}
+            bodies = [p.body for p in publications(found, verdict, Names(), "id-1", NOW, extra=extra)]
+            self.assertEqual([json.loads(body).get("more") == ["x"] for body in bodies], expected)
+            self.assertEqual([json.loads(body)["ticket"] for body in bodies], [5 if yes else 0 for yes in expected])
+
     def test_result(self) -> None:
         """The job without ``mime``, with ``domain`` in lower case and one attempt more."""
         for verdict in (DELIVERED, FAILED):
