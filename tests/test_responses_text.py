@@ -13,8 +13,8 @@ from mailerq.settings import Delivery, parse
 NOW = 1_700_000_000.0
 ALL = """responses:
 - {name: all of it, code: [421, 4xx], status: x.7.1, text: "a*b", state: data, type: error, domain: x.y, mx: "*.m",
-   ip: "1.*", class: spam, retry-in: 90s, pause: 10m, slow: {messages-per-minute: 60, max-connections: 2}, for: 2h, scope: site,
-   connections: fewer, set: {a: 1}, continue: true}
+   ip: "1.*", class: spam, retry-in: 90s, pause: 10m, slow: {messages-per-minute: 60, max-connections: 2}, for: 2h,
+   scope: site, connections: fewer, set: {a: 1}, continue: true}
 - {code: 4xx, sticky: true}
 - {code: 500, fail: true}
 """
