@@ -1,20 +1,20 @@
 """Patterns for the text of a reply: a part of it, a wildcard, a regular expression. Never case-sensitive.
 
 What a host says is hostile: at most ``LONGEST`` characters are looked at, and regular expressions that take too long
-for some texts are refused where that can be seen.
+for some texts are refused.
 """
 
 from __future__ import annotations
 
 import re
 import re._parser as parser  # type: ignore[import-not-found]  # the standard library's own
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from mailerq.regex_cost import MOST, steps
+
 LONGEST = 1000  # characters of a text that are looked at
-_ENDLESS = 64  # repeats from which on a repeat counts as one without end
-_MOST_ENDLESS = 3
 
 
 def is_regex(given: str) -> bool:
@@ -28,39 +28,12 @@ def trouble(given: str) -> str:
         return "matches every text" if not given.strip("* ") else ""
     try:
         re.compile(given[1:-1], re.IGNORECASE)
+        takes = steps(given[1:-1], LONGEST)
     except (re.error, RecursionError, OverflowError) as error:
         return f"is no regular expression: {error}"
-    return _slowness(given[1:-1])
-
-
-def _slowness(pattern: str) -> str:
-    """Why a regular expression may take too long: repeats within repeats, or too many without end."""
-    endless = 0
-
-    def walk(items: Any, inside: bool) -> str:
-        nonlocal endless
-        for operator, argument in items:
-            repeats = str(operator) in ("MAX_REPEAT", "MIN_REPEAT") and argument[1] >= _ENDLESS
-            endless += repeats
-            if repeats and inside:
-                return "repeats what is repeated, as (a+)+ does: some texts would take for ever"
-            for part in _parts(argument):
-                found = walk(part, inside or repeats)
-                if found:
-                    return found
-        return ""
-
-    def _parts(argument: Any) -> Iterable[Any]:
-        if isinstance(argument, parser.SubPattern):
-            yield argument
-        elif isinstance(argument, tuple | list):
-            for one in argument:
-                yield from _parts(one)
-
-    found = walk(parser.parse(pattern), False)
-    if not found and endless > _MOST_ENDLESS:
-        return f"has more than {_MOST_ENDLESS} of * and +: some texts would take long"
-    return found
+    if takes > MOST:
+        return "takes too long for some texts, for its repeats multiply; a wildcard, as in *rate*limit*, never does"
+    return ""
 
 
 Test = Callable[[str, str], bool]  # of a text, and the same in lower case

@@ -10,7 +10,7 @@ PURE = [
     *("job", "attempt", "verdict", "retry", "route", "limits", "throttle", "site", "result", "reply"),
     *("budget", "lane", "moves", "hosts", "lately", "doubles", "record", "waiting", "flows"),
     *("room", "paths", "census", "parking", "speed", "terms", "allowance", "responses"),
-    *("response_rules", "bounce_classes", "patterns", "hints"),
+    *("response_rules", "bounce_classes", "patterns", "hints", "regex_cost"),
     *("settings", "limit_rules", "shapes", "units", "yaml_source", "queues/codec"),
     *("smtp/wire", "smtp/reader", "smtp/tracker", "smtp/downgrade", "smtp/envelope", "smtp/address", "smtp/extensions"),
     *("smtp/auth", "responses_text", "explain", "explained", "explain_text"),

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailerq.attempt import State, Type
 from mailerq.job import Known
-from mailerq.patterns import matches, trouble
+from mailerq.patterns import matches
 from mailerq.response_rules import RESERVED, STATES, TYPES, ResponseRule, sentence
 from mailerq.settings import SettingsError, parse
 
@@ -101,7 +101,7 @@ class Refused(SynchronousTestCase):
             ("status: 4.7, fial: true", "f:2:19: responses.0.fial: unknown key (did you mean 'fail'?)"),
             ("status: hello, fail: true", "f:2:14: responses.0.status: 'hello' is no enhanced code"),
             ("text: '/(a/', fail: true", "f:2:12: responses.0.text: is no regular expression: missing ), unter"),
-            ("text: '/(a+)+b/', fail: true", "f:2:12: responses.0.text: repeats what is repeated"),
+            ("text: '/(a+)+b/', fail: true", "f:2:12: responses.0.text: takes too long"),
             ("text: '*', fail: true", "f:2:12: responses.0.text: matches every text"),
             ("text: [], fail: true", "f:2:12: responses.0.text: names none"),
             ("state: rcpt, fail: true", "f:2:13: responses.0.state: 'rcpt' is none of"),
@@ -153,19 +153,3 @@ class Patterns(SynchronousTestCase):
                 self.assertTrue(matches([pattern], text), (pattern, text))
             for text in no:
                 self.assertFalse(matches([pattern], text), (pattern, text))
-
-    def test_slow_expressions(self) -> None:
-        """Expressions that could run for ever are refused; usual ones are not."""
-        for bad in (
-            "(a+)+",
-            "(a*)*b",
-            "(?:a|b+)+",
-            "((ab)*c)*",
-            "(a{1,99})*",
-            ".*a.*b.*c.*d",
-            "(?=(a+)+)b",
-            "((a+)?)*",
-        ):
-            self.assertTrue(trouble(f"/{bad}/"), bad)
-        for good in ("S3[0-9]{3}", "rate.*limit", r"^\S+ is listed", "(too many|too much) .*mail", "(a{1,3})+"):
-            self.assertEqual(trouble(f"/{good}/"), "", good)
