@@ -43,16 +43,19 @@ class Allowance:
 
     # -- what changes it ---------------------------------------------------------------------------------------------
 
-    def know_domain(self, domain: str, now: float = 0.0) -> None:
-        """A domain is found to be of this site; limits that name it hold from now on."""
-        if domain not in self.domains:
-            self.domains.add(domain)
-            self._version = -1
-            if self._rules.know_domain(domain):
-                self.terms.note_domain(self.route.key, domain)
-                self._change_paces(now)
-            elif self.terms.warmup:
-                self.forget()
+    def know_domain(self, domain: str, now: float = 0.0) -> bool:
+        """A domain is found to be of this site; limits that name it hold from now on. Whether there are any."""
+        if domain in self.domains:
+            return False
+        self.domains.add(domain)
+        self._version = -1
+        found = self._rules.know_domain(domain)
+        if found:
+            self.terms.note_domain(self.route.key, domain)
+            self._change_paces(now)
+        elif self.terms.warmup:
+            self.forget()
+        return found
 
     def renew(self, terms: Terms, now: float = 0.0) -> None:
         """Other limits hold from now on; what was used up is not forgotten."""

@@ -467,6 +467,7 @@ class Scheduler:
         mail.link = None
         mail.given = None
         mail.lane = lane
+        mail.limited = lane.site.allowance.limited(mail)  # limits may have changed meanwhile
         lane.waiting.put_back(mail)
         lane.site.will_wait(mail)
 

@@ -86,22 +86,26 @@ class Site:
 
     def know_domain(self, domain: str, now: float = 0.0) -> None:
         """A domain is found to be of this site."""
-        self.allowance.know_domain(domain, now)
+        if self.allowance.know_domain(domain, now) and self.allowance.terms.have_tags:
+            self._limit_waiting()
 
     def reload(self, terms: Terms, now: float = 0.0) -> None:
         """Other limits hold from now on; what was used up is not forgotten."""
         had_tags = self.allowance.terms.have_tags
         self.allowance.renew(terms, now)
         if had_tags or terms.have_tags:
-            for lane in self.lanes.values():
-                for mail in lane.waiting.remove_if(lambda mail: True):
-                    mail.limited = self.allowance.limited(mail)
-                    lane.waiting.append(mail)
+            self._limit_waiting()
+
+    def _limit_waiting(self) -> None:
+        """Those that wait have other limited tags, perhaps."""
+        for lane in self.lanes.values():
+            for mail in lane.waiting.remove_if(lambda mail: True):
+                mail.limited = self.allowance.limited(mail)
+                lane.waiting.append(mail)
 
     def will_wait(self, mail: Mail) -> None:
         """A mail takes a place in one of the lanes, or comes back to it: its time may run out there."""
-        if mail.deadline < self._expires:
-            self._expires = mail.deadline
+        self._expires = min(self._expires, mail.deadline)
 
     def opened(self, lane: Lane, source: str | None, address: str, now: float) -> None:
         """A connection is being opened."""
@@ -395,7 +399,7 @@ class Site:
     # -- what cannot have its turn soon ------------------------------------------------------------------------------
 
     def _sweep(self, around: Round) -> None:
-        """Time has run out for some, or a pause has begun, or ended: those that may not go leave, wherever they stand."""
+        """Time has run out for some, or a pause has begun or ended: those that may not go leave, wherever they are."""
         expires = NEVER
         for lane in self.lanes.values():
             left: dict[int, Move] = {}

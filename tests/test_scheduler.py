@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailerq.attempt import utc
 from mailerq.settings import parse
 from mailerq.simulate.mix import parse_mix
 from mailerq.simulate.simulation import Simulation
@@ -48,3 +49,50 @@ class Changes(SynchronousTestCase):
         first, second = messages(running.run())
         due = 30 + (1 - (30 - first) / 60)
         self.assertTrue(due - 1e-3 < second < due + 0.5, (due, second))
+
+    def test_tag_limited_meanwhile(self) -> None:
+        """A limit for a tag that is loaded while a connection is set up for such a mail holds for that mail, too."""
+        running = simulation("")
+        running.publish("u@a.example", tags=["t"])
+        running.run(until=0.1)
+        running.reload(parse("limits: [{tag: t, messages-per-minute: 1}]", "config", {}))
+        running.publish("v@a.example", tags=["t"])
+        first, second = messages(running.run())
+        self.assertGreaterEqual(second - first, 60 - 1e-3)
+
+    def test_tag_limited_when_a_domain_is_found(self) -> None:
+        """Mails that wait already are held by a rule for their tag that holds since another domain is known."""
+        running = simulation(
+            "limits: [{domain: '*', messages-per-minute: 60}, {tag: t, domain: b.*, messages-per-minute: 1}]"
+        )
+        for number in range(3):
+            running.publish(f"u{number}@a.example", tags=["t"])
+        running.run(until=0.1)
+        running.publish("v@b.example")
+        times = [one.time for one in running.run().observations if one.kind == "message" and one.tags]
+        self.assertGreaterEqual(times[1] - times[0], 60 - 1e-3)
+        self.assertGreaterEqual(times[2] - times[1], 60 - 1e-3)
+
+
+class Expiry(SynchronousTestCase):
+    """A mail whose time runs out while it waits ends then, wherever it stands."""
+
+    def ends(self, jobs: list[float]) -> list[float]:
+        """When jobs that may live so long end, at one an hour, the first of which has just gone."""
+        running = simulation("limits: [{domain: '*', messages-per-minute: 1/h}]")
+        ended: dict[int, float] = {}
+        original = running.queues.ended
+        running.queues.ended = lambda number, kind: (ended.update({number: running.now}), original(number, kind))[1]
+        running.publish("u@a.example")
+        running.run(until=2)
+        numbers = [running.publish("v@a.example", maxdelivertime=utc(running.start + lives)) for lives in jobs]
+        running.run(until=3000)
+        return [ended[number] for number in numbers]
+
+    def test_behind_another(self) -> None:
+        """Though the mail before it has more time."""
+        self.assertLess(self.ends([500, 30])[1], 32)
+
+    def test_after_long(self) -> None:
+        """Though that is long after it began to wait."""
+        self.assertLess(self.ends([1500])[0], 1502)

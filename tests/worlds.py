@@ -14,6 +14,7 @@ import attrs
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from mailerq.attempt import utc
 from mailerq.settings import Settings, parse
 from mailerq.simulate.mix import parse_mix
 from mailerq.simulate.recorder import Observation
@@ -90,8 +91,10 @@ class Seen:
         self.ready_at: dict[int, tuple[int, float]] = {}  # by connection: observations until then, and the time
         self.published: dict[int, Document] = {}
         self.pauses: list[tuple[int, Document, float, float | None]] = []  # observations, scope, since, until
+        self.ended: dict[int, tuple[float, str]] = {}  # by number: when, and as what
         self._paused: dict[int, int] = {}
         self._checked = 0
+        self._watch_results()
         self._watch()
 
     @property
@@ -104,6 +107,15 @@ class Seen:
         """That of this life."""
         assert self.simulation.parts is not None
         return self.simulation.parts.scheduler
+
+    def _watch_results(self) -> None:
+        original = self.simulation.queues.ended
+
+        def ended(number: int, kind: str) -> None:
+            self.ended[number] = (self.simulation.now, kind)
+            original(number, kind)
+
+        self.simulation.queues.ended = ended
 
     def _watch(self) -> None:
         scheduler = self.scheduler
@@ -139,7 +151,7 @@ class Seen:
         for number in range(job.get("many", 1)):
             rest = {name: value for name, value in job.items() if name not in ("many", "domain", "lives")}
             if "lives" in job:
-                rest["maxdelivertime"] = self.simulation.start + self.simulation.now + job["lives"]
+                rest["maxdelivertime"] = utc(self.simulation.start + self.simulation.now + job["lives"])
             made = self.simulation.publish(f"u{len(self.published)}-{number}@{job['domain']}", **rest)
             self.published[made] = {**job, "time": self.simulation.now}
 
@@ -241,7 +253,7 @@ def rules(draw: Draw, sites: int, ips: tuple[str, ...]) -> Document:
 
 
 def _conflicts(rule: Document) -> bool:
-    return rule.get("connection-min-messages", 0) > rule.get("connection-max-messages", 99)
+    return bool(rule.get("connection-min-messages", 0) > rule.get("connection-max-messages", 99))
 
 
 @st.composite
