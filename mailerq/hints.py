@@ -8,9 +8,9 @@ SHORTEST, LONGEST = 1.0, 86400.0  # seconds that are believed
 _LOOKED_AT = 1000  # characters
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_NUMBERS = {"a": 1.0, "an": 1.0, "one": 1.0, "a few": 5.0}
+_NUMBERS = {"a": 1.0, "an": 1.0, "one": 1.0, "a few": 5.0, "half an": 0.5}
 _AMOUNT = (
-    r"(?:(?P<{0}number>\d{{1,9}}|an?|one|a few)[ -]?"
+    r"(?:(?P<{0}number>\d{{1,9}}|half an|an?|one|a few)[ -]?"
     r"(?P<{0}unit>s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b"
     r"|(?P<{0}clock>\d{{1,2}}:[0-5]\d:[0-5]\d)(?![\d:]))"
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import attrs
@@ -296,6 +297,6 @@ def fits_code(rule: ResponseRule, code: int | None) -> bool:
 
 def fits_status(rule: ResponseRule, status: str | None) -> bool:
     """Whether the rule is for replies with this enhanced code."""
-    from fnmatch import fnmatchcase
-
-    return not rule.statuses or (status is not None and any(fnmatchcase(status, wanted) for wanted in rule.statuses))
+    return not rule.statuses or (
+        status is not None and any(status == wanted or fnmatchcase(status, wanted) for wanted in rule.statuses)
+    )

@@ -86,6 +86,7 @@ class Responses:
             shipped = shipped_rules()
         self.rules = (*rules, *shipped)
         self._cases = tuple(map(_Case, self.rules))
+        self._codes: dict[int | None, list[_Case]] = {}
         self._kinds: dict[tuple[int | None, str | None, str, str | None], list[_Looked]] = {}
 
     def reaction(self, outcome: Outcome, domain: str, mx: str | None, source: str | None) -> Reaction:
@@ -145,14 +146,17 @@ class Responses:
                 yield case
 
     def _of_kind(self, outcome: Outcome) -> list[_Case]:
+        cases = self._codes.get(outcome.code)
+        if cases is None:
+            cases = [case for case in self._cases if fits_code(case.rule, outcome.code)]
+            self._codes[outcome.code] = cases  # of three digits: there are not many
         found = []
-        for case in self._cases:
+        for case in cases:
             rule = case.rule
             if (
-                fits_code(rule, outcome.code)
-                and fits_status(rule, outcome.status)
-                and (not rule.types or outcome.type in rule.types)
+                (not rule.types or outcome.type in rule.types)
                 and (not rule.states or outcome.state in rule.states)
+                and fits_status(rule, outcome.status)
             ):
                 found.append(case)
                 if case.always and rule.bounce_class and not rule.proceed:

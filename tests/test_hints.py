@@ -12,6 +12,7 @@ from mailerq.hints import retry_hint
 
 SAID = {
     "try again in 5 minutes": 300,
+    "try again in half an hour": 1800,
     "Please try again in an hour": 3600,
     "try again in a few minutes": 300,
     "retry after 300 seconds": 300,
