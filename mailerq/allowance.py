@@ -108,17 +108,13 @@ class Allowance:
 
     def _new_budget(self, source: str | None) -> Budget:
         terms, now = self.terms, self._as_of
-        limits = self._rules.limits(source, terms.pools)
+        limits = dict(self._rules.limits(source, terms.pools))
         more: list[Limits] = []
-        for_all = self.slowdowns.get(None)
-        if for_all is not None:
-            limits = for_all.overlay(limits, now)
-            self._changes(for_all.next_change(now))
-        for_one = self.slowdowns.get(source) if source is not None else None
-        if for_one is not None:
-            reduced = for_one.overlay(limits, now)
-            more.append({key: value for key, value in reduced.items() if value is not limits.get(key)})
-            self._changes(for_one.next_change(now))
+        for scope in dict.fromkeys((None, source)):
+            slowdown = self.slowdowns.get(scope)
+            if slowdown is not None:
+                more.append(_reduce(limits, slowdown.overlay(limits, now)))
+                self._changes(slowdown.next_change(now))
         schedule = self.schedule(source)
         if schedule is not None:
             warm = schedule.value(now)
@@ -198,3 +194,13 @@ class Allowance:
         """The pause that keeps a mail from leaving from ``source``."""
         pauses = self.pauses()
         return pauses.for_source(source, self.terms.pools, mail.job.domain, mail.tags, now) if pauses else None
+
+
+def _reduce(limits: Limits, reduced: Limits) -> Limits:
+    """Take what is reduced over into ``limits``, where it counts the same mail. Returns what holds in addition."""
+    more: Limits = {}
+    for key, value in reduced.items():
+        old = limits.get(key)
+        if value is not old:
+            (limits if old is None or old.per_source == value.per_source else more)[key] = value
+    return more

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailerq.attempt import utc
 from mailerq.settings import parse
 from mailerq.simulate.mix import parse_mix
 from mailerq.simulate.simulation import Simulation
+from mailerq.slowdown import SlowDown
 
 ONE = "providers: {x: {domains: [a.example, b.example], mx: {mx.x.example: [192.0.2.1]}}}"
 
@@ -96,3 +99,36 @@ class Expiry(SynchronousTestCase):
     def test_after_long(self) -> None:
         """Though that is long after it began to wait."""
         self.assertLess(self.ends([1500])[0], 1502)
+
+
+class SlowDowns(SynchronousTestCase):
+    """Reduced limits beside those of one local address."""
+
+    LIMITS = (
+        "smtp: {ips: [198.51.100.1]}\nlimits: [{ip: 198.51.100.1, messages-per-minute: 60, connection-max-idle: 9s}]"
+    )
+
+    def slowed(self, source: str | None, rate: float) -> list[float]:
+        """When messages go of which one address may send 60 a minute, slowed to ``rate`` from 10 s to 70 s on."""
+        running = simulation(self.LIMITS)
+        for number in range(200):
+            running.publish(f"u{number}@a.example")
+        running.run(until=10.2)
+        assert running.parts is not None
+        (site,) = running.parts.scheduler.sites.values()
+        slowdown = SlowDown(
+            {"messages_per_minute": rate}, running.start + 70, running.start + 10.2, "421", 1, source is not None
+        )
+        site.allowance.slow(source, slowdown)
+        running.parts.scheduler._limits_changed(site)
+        return messages(running.run(until=600))
+
+    def test_of_the_address(self) -> None:
+        """What is reduced for an address that has a rate of its own is that rate, not half of it."""
+        times = [time for time in self.slowed("198.51.100.1", 30) if 15 < time < 65]
+        self.assertTrue(24 <= len(times) <= 26, times)
+
+    def test_of_all(self) -> None:
+        """A rate for all that begins, or ends, takes nothing from the one of the address."""
+        gaps = [other - one for one, other in pairwise(self.slowed(None, 50))]
+        self.assertGreater(min(gaps), 1 - 1e-3)
