@@ -99,7 +99,9 @@ class Responses:
             if (code is not None and 400 <= code <= 499) or found.fail is False:
                 hint = retry_hint(outcome.description)
                 if hint is not None:
-                    return msgspec.structs.replace(found, hint=hint)
+                    found = msgspec.structs.replace(found, hint=hint)
+            if code == 421 and outcome.type is Type.NOACCESS and not found.fewer:  # whatever else a rule makes of it
+                found = msgspec.structs.replace(found, fewer=True)
             return found
         except (RecursionError, MemoryError):  # a regular expression and a text that do not go together
             return _UNKNOWN

@@ -189,6 +189,20 @@ class Classes(SynchronousTestCase):
                     self.assertIn(SHIPPED.reaction(said, "a.b", None, None).bounce_class, BOUNCE_CLASSES)
 
 
+class Greeting(SynchronousTestCase):
+    """A host that closes the connection with its greeting."""
+
+    def test_fewer(self) -> None:
+        """A 421 in place of the greeting asks for fewer connections, whichever rule fires; other codes do not."""
+        for text in ("- {code: 421, class: virus}", "- {code: 550, class: spam}"):
+            for said in ("421 x", "421 4.7.28 Gmail has detected an unusual rate of email", "421 4.7.0 [TSS04] x"):
+                found = reaction(text, said, state="init", type="noaccess")
+                self.assertTrue(found.fewer, (text, said))
+                self.assertNotEqual(found.bounce_class, "other")
+            self.assertFalse(reaction(text, "554 x", state="init", type="noaccess").fewer)
+            self.assertFalse(reaction(text, "421 x", state="data").fewer)
+
+
 class Table(SynchronousTestCase):
     """The table that comes with the program."""
 
