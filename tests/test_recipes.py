@@ -259,6 +259,15 @@ class Waits(SynchronousTestCase):
             again.setdefault(one.number, []).append(one.local)
         self.assertEqual([locals for locals in again.values() if len(set(locals)) > 1], [])
 
+    def test_longer_greylisting(self) -> None:
+        """The host that asks for 15 minutes has the second attempt after 5 and the third after 20 more."""
+        mix = parse_mix(
+            "providers: {edu: {domains: [x.edu.example], greylist: 15m}}\nstreams: {l: {jobs: 3}}", "mix", {}
+        )
+        done = run(settings_of("greylisting"), mix)
+        times = sorted(round(one.time / 60) for one in sent(done))
+        self.assertEqual(times, [0, 0, 0, 5, 5, 5, 25, 25, 25])
+
 
 class ByGroup(SynchronousTestCase):
     """A simulation is told by tag or local address."""
