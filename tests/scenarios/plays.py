@@ -119,15 +119,15 @@ async def crowded(stage: Stage) -> None:
     await stage.results_of(jobs, within=260.0 if FULL else 40.0)
 
 
-async def faster_and_slower(stage: Stage, fresh: int) -> None:
-    """60 a minute, after the fourth mail 600 and so many jobs more, three seconds later 60 again."""
+async def faster_and_slower(stage: Stage, fresh: int, lasts: float) -> None:
+    """60 a minute, after the fourth mail 600 and so many jobs more, some seconds later 60 again."""
     await stage.publish("slow.test", 100)
     await stage.live()
     await stage.arrive(4)
     await sleep(0.3)
     stage.notes["faster"] = await stage.hang_up(slow(600))
     await stage.publish("slow.test", fresh)
-    await sleep(3.0)
+    await sleep(lasts)
     stage.notes["slower"] = await stage.hang_up(slow(60))
     await sleep(5.0)
 
@@ -135,13 +135,13 @@ async def faster_and_slower(stage: Stage, fresh: int) -> None:
 @play({"slow.test": Stamper()}, limits=slow(60))
 async def changed(stage: Stage) -> None:
     """Limits that are changed, and there is always mail at hand."""
-    await faster_and_slower(stage, 60)
+    await faster_and_slower(stage, 60, 3.0)
 
 
 @play({"slow.test": Stamper()}, limits=slow(60))
 async def hurried(stage: Stage) -> None:
-    """Limits that are changed, and almost all mail is parked, to come back as slowly as the limit was."""
-    await faster_and_slower(stage, 0)
+    """Limits that are changed, and almost all mail is parked: it asks again within six seconds."""
+    await faster_and_slower(stage, 0, 10.0)
 
 
 @play(
