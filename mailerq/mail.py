@@ -21,8 +21,8 @@ class Mail:
     Times are seconds of the clock: ``since`` when this try began, ``routed`` when its hosts were known, ``given`` when
     a connection took it. ``tried`` are the hosts of this try that failed before the talk, ``last`` what the last of
     them came to, with ``peer``. ``verdict`` is set once its fate is decided. ``priority``, ``flow`` and ``limited`` say
-    how it takes its turn (``waiting.py``), ``turn`` when it was promised one (``parking.py``), ``reaction`` what the outcome ``reacted_to`` leads to, ``manner`` what of
-    the limits is its domain's own.
+    how it takes its turn (``waiting.py``), ``turn`` when it was promised one (``parking.py``), ``reaction`` what the
+    outcome ``reacted_to`` leads to, ``manner`` what of the limits is its domain's own.
     """
 
     __slots__ = (

@@ -49,7 +49,7 @@ class Retry(Struct, frozen=True):
 
 class Parked(Struct, frozen=True):
     """No attempt was made: it waits at the broker until ``at``. ``seen`` is the first pick-up that travels with it;
-    None where its time has not begun yet. ``turn``: what it was promised, which may be later than it asks; 0: nothing."""
+    None where its time has not begun yet. ``turn``: what it was promised, which may be later than it asks; 0: none."""
 
     at: float
     seen: float | None

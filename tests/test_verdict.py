@@ -8,7 +8,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailerq.attempt import Attempt, Outcome, State, Type, utc
 from mailerq.job import Job, read
 from mailerq.responses import Reaction
-from mailerq.responses import Reaction
 from mailerq.verdict import (
     AGAIN,
     DELIVERED,
@@ -182,6 +181,13 @@ class Ruled(SynchronousTestCase):
             expected = SOON if said else verdict
             self.assertEqual(after(job(), outcome(type, code, state), reaction=told), expected, (type, code, state))
 
+    def test_schedule(self) -> None:
+        """The delays of a domain go before the policy's; the job's own before both."""
+        for own, delay in (("", 7), (',"retries":[5]', 5)):
+            found, said = job(own), outcome("error", 451, "rcpt to")
+            found.append(Attempt(1, said.type, utc(NOW), code=said.code))
+            self.assertEqual(decide(found, said, Policy(), NOW, schedule=(7.0, 8.0)), Retry(NOW + delay))
+
     def test_doubt_stays(self) -> None:
         """``fail: false`` does not send again a mail that may have arrived, where the policy says not to."""
         doubt = outcome("lost", None, "received", True)
@@ -289,59 +295,3 @@ class Idle(SynchronousTestCase):
         """Other outcomes are left as they are."""
         lost = outcome("lost", None, "data")
         self.assertIs(settle_idle(job(',"results":[{"type":"idle"},{"type":"idle"},{"type":"idle"}]'), lost), lost)
-
-
-class Ruled(SynchronousTestCase):
-    """What a rule for answers has to say of it."""
-
-    SOFT = outcome("error", 450, "rcpt to")
-    HARD = outcome("error", 550, "rcpt to")
-
-    def after(self, found: Job, said: Outcome, schedule: tuple[float, ...] | None = None, **told: Any) -> Verdict:
-        """The fate of a job when a rule has told this."""
-        found.append(Attempt(found.entry_number(), said.type, utc(NOW), code=said.code))
-        return decide(found, said, Policy(), NOW, reaction=Reaction(**told), schedule=schedule)
-
-    def test_fail(self) -> None:
-        """``fail: true`` makes any failure final, ``fail: false`` a 5xx that a host has said soft."""
-        self.assertEqual(self.after(job(), self.SOFT, fail=True), FAILED)
-        self.assertEqual(self.after(job(), outcome("timeout", None, "data"), fail=True), FAILED)
-        self.assertEqual(self.after(job(), self.HARD, fail=False), SOON)
-        self.assertEqual(self.after(job(), self.HARD), FAILED)
-        self.assertEqual(self.after(job(), outcome("noaccess", 554, "init"), fail=False), SOON)
-
-    def test_nothing_to_retry(self) -> None:
-        """What no host has said stays final; a success is one, and what was idle goes on."""
-        for type in ("bind", "nodata", "expired", "responsive"):
-            self.assertEqual(self.after(job(), outcome(type), fail=False), FAILED, type)
-        self.assertEqual(self.after(job(), outcome("error"), fail=False), FAILED)
-        self.assertEqual(self.after(job(), outcome("error", 556), fail=False), FAILED)
-        self.assertEqual(self.after(job(), outcome("success", 250, "accept"), fail=True), DELIVERED)
-        self.assertEqual(self.after(job(), outcome("idle", 421, "idle"), fail=True), AGAIN)
-
-    def test_retry_in(self) -> None:
-        """``retry-in`` goes before the schedule, and before the job's own; attempts and time are limited all the same."""
-        self.assertEqual(self.after(job(), self.SOFT, retry_in=60.0), Retry(NOW + 60))
-        self.assertEqual(self.after(job(',"retries":[5]'), self.SOFT, retry_in=60.0), Retry(NOW + 60))
-        self.assertEqual(self.after(job(',"maxattempts":1'), self.SOFT, retry_in=60.0), FAILED)
-        self.assertEqual(self.after(job(f',"maxdelivertime":"{utc(NOW + 50)}"'), self.SOFT, retry_in=60.0), FAILED)
-
-    def test_schedule(self) -> None:
-        """A site's delays go before the policy's; the job's own before both."""
-        self.assertEqual(self.after(job(), self.SOFT, (7.0, 8.0)), Retry(NOW + 7))
-        self.assertEqual(self.after(job(',"retries":[5]'), self.SOFT, (7.0, 8.0)), Retry(NOW + 5))
-
-    def test_hint(self) -> None:
-        """A host that says when to come back makes it later, never earlier, and never too late."""
-        self.assertEqual(self.after(job(), self.SOFT, hint=1200.0), Retry(NOW + 1200))
-        self.assertEqual(self.after(job(), self.SOFT, hint=5.0), SOON)
-        self.assertEqual(self.after(job(), self.SOFT, retry_in=60.0, hint=90.5), Retry(NOW + 91))
-        self.assertEqual(self.after(job(f',"maxdelivertime":"{utc(NOW + 900)}"'), self.SOFT, hint=901.0), SOON)
-
-    def test_greylisted_again(self) -> None:
-        """The first greylisting is followed as its rule says; the next by the schedule, where that is longer."""
-        told: dict[str, Any] = {"retry_in": 300.0, "sticky": True}
-        self.assertEqual(self.after(job(), self.SOFT, **told), Retry(NOW + 300))
-        before = ',"results":[{"type":"error","class":"greylisted","from":"192.0.2.1"}]'
-        self.assertEqual(self.after(job(before), self.SOFT, **told), Retry(NOW + 1800))
-        self.assertEqual(self.after(job(before), self.SOFT, retry_in=300.0), Retry(NOW + 300))
