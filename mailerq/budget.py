@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import attrs
+
+from mailerq.limit_rules import TIMEOUTS
 from mailerq.limits import Limits, Value
 from mailerq.throttle import Pace
 
 if TYPE_CHECKING:
+    from mailerq.settings import Timeouts
     from mailerq.terms import PaceName
 
 MESSAGE_RATES = ("messages_per_minute", "bytes_per_minute", "ip_messages_per_minute", "ip_bytes_per_minute")
@@ -51,6 +55,11 @@ class Budget:
             if key in limits:
                 number = min(number, limits[key].number)
         return number
+
+    def timeouts(self, general: Timeouts) -> Timeouts:
+        """``general``, with what the limits say instead."""
+        own = {name: self.number(f"timeout_{name}") for name in TIMEOUTS if f"timeout_{name}" in self.limits}
+        return attrs.evolve(general, **own) if own else general
 
     def paces(self, keys: tuple[str, ...], address: str | None) -> Paced:
         """The paces of those ``keys`` that have a limit, each with its name for people; those of remote addresses only

@@ -1,9 +1,12 @@
-"""How many files this process may have open; each connection is one."""
+"""How many files this process may have open (each connection is one), and that a file is one process's alone."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import resource
+from pathlib import Path
 
 
 def allow(wanted: int) -> int:
@@ -19,3 +22,15 @@ def allow(wanted: int) -> int:
 
 def _number(value: int) -> int:
     return 2**62 if value == resource.RLIM_INFINITY else value
+
+
+def lock(path: Path) -> int:
+    """Have ``path`` to ourselves until the descriptor that is returned is closed, or we end; a file beside it says so.
+    Raises BlockingIOError if another process has it."""
+    taken = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(taken, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(taken)
+        raise
+    return taken

@@ -11,7 +11,6 @@ made, not in flow.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 import msgspec
 from twisted.logger import Logger
 
+from mailerq.files import lock
 from mailerq.verdict import DELIVERED, FAILED, Delivered, Parked, Retry, Verdict
 
 ROOM = 16 * 1024 * 1024  # bytes of a new journal, beside what is open; when they are used up, it is made anew
@@ -244,15 +244,11 @@ def _refuse_what_is_not_ours(path: Path) -> None:
 
 
 def _lock(path: Path) -> int:
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise JournalInUse(
-            f"{path} is in use by another engine; give this one a `journal` of its own, or stop the other"
-        ) from None
-    return lock
+        return lock(path)
+    except BlockingIOError:
+        text = f"{path} is in use by another engine; give this one a `journal` of its own, or stop the other"
+        raise JournalInUse(text) from None
 
 
 def _read_line(words: list[str], line: bytes, found: dict[str, Remembered], equal: set[bytes]) -> None:

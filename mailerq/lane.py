@@ -32,14 +32,14 @@ class Lane:
 
     __slots__ = ("idle", "key", "open_from", "site", "sources", "turn", "waiting")
 
-    def __init__(self, site: Site, key: LaneKey) -> None:
+    def __init__(self, site: Site, key: LaneKey, turn: int = 0) -> None:
         self.site = site
         self.key = key
         self.sources: tuple[str | None, ...] = key.sources or (None,)
         self.waiting = Waiting()
         self.idle: list[Link] = []
         self.open_from: dict[str | None, int] = {}  # connections by local address
-        self.turn = 0  # which of several local addresses is next
+        self.turn = turn  # which of several local addresses is next
 
 
 class Link:

@@ -10,7 +10,6 @@ The file belongs to one machine: numbers stand in it as the processor has them.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 from array import array
@@ -23,6 +22,8 @@ from typing import BinaryIO
 from zlib import crc32
 
 from twisted.logger import Logger
+
+from mailerq.files import lock
 
 _log = Logger()
 
@@ -246,12 +247,8 @@ def _is_blank(file: BinaryIO) -> bool:
 
 
 def _lock(path: Path) -> int:
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise PacesInUse(
-            f"{path} is in use by another engine; give this one a `state` of its own, or stop the other"
-        ) from None
-    return lock
+        return lock(path)
+    except BlockingIOError:
+        text = f"{path} is in use by another engine; give this one a `state` of its own, or stop the other"
+        raise PacesInUse(text) from None

@@ -12,7 +12,7 @@ GRACE = 2.0  # seconds for which more than ``max-queue`` may wait: a fast site i
 LONGEST = 600.0  # seconds; nobody knows more than ten minutes ahead how fast a site will be
 ASKING_AGAIN = 0.01  # seconds between those that were promised no turn, and come back to ask for one
 SLOT = 1.0  # seconds: those away are counted by when they come back
-ASKING = 100.0  # so many a second of those that are away may ask, over all sites
+ASKING = 30.0  # so many a second of those that are away may ask, over all sites
 SOONEST = 5.0  # seconds after which one asks at the earliest
 
 

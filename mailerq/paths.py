@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailerq.allowance import NEVER
-from mailerq.budget import ALL_RATES, CONNECT_RATES, MESSAGE_RATES, Budget, named
+from mailerq.budget import CONNECT_RATES, MESSAGE_RATES, Budget, named
 
 if TYPE_CHECKING:
     from mailerq.lane import Lane
@@ -61,7 +61,7 @@ def find_host(site: Site, wish: Wish, around: Round, found: Obstacles) -> Host |
         if address in mail.tried or not same_family(source, address):
             continue
         until = around.world.offline_until(address, source)
-        at, why = budget.next_time(ALL_RATES, address, around.now)
+        at, why = _due(site, wish, budget, address, around.now)
         if until > around.now:
             found.back = min(found.back, until)
         elif any(site.census.to(value, source, address) >= value.number for value in most):
@@ -98,7 +98,7 @@ def may_open_at(site: Site, wish: Wish, budget: Budget, around: Round) -> float 
     at = _window_opens(site, wish, budget, around.now)
     if at is None or at > around.now:
         return at
-    latest, why = budget.next_time(MESSAGE_RATES + CONNECT_RATES, None, around.now)
+    latest, why = _due(site, wish, budget, None, around.now)
     last = around.now if around.opened else site.last_start()
     for name, pace in budget.paces(MESSAGE_RATES[:1], None):
         if last + pace.interval > latest:  # each of those that start will want its turn
@@ -110,6 +110,19 @@ def may_open_at(site: Site, wish: Wish, budget: Budget, around: Round) -> float 
     if mine and len(lane.waiting) <= enough and not mail.tried:
         latest = max(latest, mail.routed + PATIENCE)
     return latest
+
+
+def _due(site: Site, wish: Wish, budget: Budget, address: str | None, now: float) -> tuple[float, str]:
+    """When the paces allow one more connection, and the limit that allows it last. It is opened a little before its
+    mail may go, or each would be late by the time that it takes to set up."""
+    at, why = budget.next_time(CONNECT_RATES, address, now)
+    if budget.paced:
+        due, because = budget.next_time(MESSAGE_RATES, address, now)
+        if not any(link.source == wish.source for link in wish.lane.idle):
+            due -= min(site.set_up, budget.number("connection_max_idle", 1.0) / 2)
+        if due > at:
+            at, why = due, because
+    return at, why
 
 
 def _is_full(site: Site, lane: Lane, source: str | None, budget: Budget) -> str:

@@ -343,8 +343,7 @@ class Scheduler:
         """A connection is set up: the mail it was opened for goes first."""
         link: Link = connection.link
         now = self.now()
-        link.ready = now
-        link.lane.site.census.ready(link.source)
+        link.lane.site.ready(link, now)
         mail, link.mail = link.mail, None
         if mail is not None:
             if self._drained is not None:

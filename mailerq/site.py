@@ -72,6 +72,7 @@ class Site:
         self.wake: float | None = None
         self.waits_for_room = False
         self._expires = NEVER  # no mail that waits expires before
+        self.set_up = 0.0  # seconds that it took to set up the last connection
         self._opened_at = 0.0
         self._hungry: Lane | None = None  # has no connection, and there may be no more: another lane must let one go
 
@@ -81,7 +82,7 @@ class Site:
         """The lane of that key."""
         lane = self.lanes.get(key)
         if lane is None:
-            lane = self.lanes[key] = Lane(self, key)
+            lane = self.lanes[key] = Lane(self, key, self.allowance.terms.first_turn(key.sources))
         return lane
 
     def know_domain(self, domain: str, now: float = 0.0) -> None:
@@ -112,6 +113,12 @@ class Site:
         self.census.opened(source, address)
         lane.open_from[source] = lane.open_from.get(source, 0) + 1
         self._opened_at = now
+
+    def ready(self, link: Link, now: float) -> None:
+        """A connection is set up."""
+        link.ready = now
+        self.census.ready(link.source)
+        self.set_up = now - link.opened
 
     def closed(self, link: Link) -> None:
         """A connection is gone."""

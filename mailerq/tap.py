@@ -37,7 +37,7 @@ from mailerq.paces_file import PacesFile
 from mailerq.queues import make_broker
 from mailerq.resolver import Resolver
 from mailerq.scheduler import Connect, Scheduler
-from mailerq.settings import Settings, SettingsError, Timeouts, load, without_password
+from mailerq.settings import Settings, SettingsError, load, without_password
 from mailerq.smtp.factory import ConnectOptions, HostFactory
 
 _log = Logger()
@@ -94,23 +94,12 @@ def smtp_connector(reactor: Any, settings: Callable[[], Settings]) -> Connect:
             username=key.account[0] if key.account else None,
             password=key.account[1] if key.account else None,
             auth_in_clear=smtp.auth_in_clear,
-            timeouts=_timeouts(smtp.timeouts, link),
+            timeouts=link.lane.site.budget(link.source).timeouts(smtp.timeouts),
             trust=trust.get(smtp.ca) if smtp.ca else None,
         )
         return HostFactory(reactor, owner, link.host, options).connect()
 
     return connect
-
-
-def _timeouts(general: Timeouts, link: Link) -> Timeouts:
-    """Those of the configuration, with what the limits of the site say instead."""
-    budget = link.lane.site.budget(link.source)
-    own = {
-        name: budget.number(f"timeout_{name}")
-        for name in ("connect", "reply", "end", "tls")
-        if f"timeout_{name}" in budget.limits
-    }
-    return attrs.evolve(general, **own) if own else general
 
 
 def open_state(reactor: Any, folder: str) -> tuple[PacesFile, Notes]:

@@ -47,13 +47,15 @@ class Terms:
         self._remote: WeakValueDictionary[PaceName, _SharedDue] = WeakValueDictionary()
         self.remotes: Remotes = {}
         self.away = Away()
+        self._turns: dict[tuple[str, ...], int] = {}
         self._named: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._have_manners = any(rule.tls is not None or rule.retry_interval is not None for rule in rules)
         self.have_tags = any(rule.tag is not None for rule in rules)
 
     def renewed(self, terms: Terms) -> Terms:
         """``terms``, with what is used up of these."""
-        terms._remote, terms.remotes, terms._named, terms.away = self._remote, self.remotes, self._named, self.away
+        terms._remote, terms.remotes, terms._named = self._remote, self.remotes, self._named
+        terms.away, terms._turns = self.away, self._turns
         return terms
 
     def note_domain(self, site: tuple[str, ...], domain: str) -> None:
@@ -67,6 +69,15 @@ class Terms:
     def domains_of(self, site: tuple[str, ...]) -> tuple[str, ...]:
         """The domains of a site that rules were found to hold for."""
         return self._named.get(site, ())
+
+    def first_turn(self, sources: tuple[str, ...]) -> int:
+        """Which of several local addresses a new lane begins with: each as often as it stands there, or all the sites
+        that get a single mail would get it from the same one."""
+        if len(sources) < 2:
+            return 0
+        turn = self._turns.get(sources, 0)
+        self._turns[sources] = (turn + 1) % len(sources)
+        return turn
 
     def manner_of(self, mail: Mail, route: Route) -> Manner | None:
         """What of the limits is a recipient domain's own; None: nothing is."""

@@ -103,8 +103,7 @@ class Place:
         """Each connection that is being set up is, and carries its mail."""
         for link in self.opened:
             if link.ready is None:
-                link.ready = self.now
-                self.site.census.ready(link.source)
+                self.site.ready(link, self.now)
                 assert link.mail is not None
                 link.lane.waiting.put_back(link.mail)
                 link.mail = self.site.next_mail(link, self.now, [])

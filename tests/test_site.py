@@ -132,8 +132,7 @@ class Place:
 
     def ready(self, link: Link) -> Mail | None:
         """A connection is set up; returns the mail that it carries now."""
-        link.ready = self.now
-        self.site.census.ready(link.source)
+        self.site.ready(link, self.now)
         assert link.mail is not None
         link.lane.waiting.put_back(link.mail)
         return self._next(link)
@@ -592,6 +591,30 @@ class Tags(SynchronousTestCase):
         self.assertGreater(sum(what == "Park" for what, _ in place.ended), 480)
 
 
+class SettingUp(SynchronousTestCase):
+    """A connection takes its time."""
+
+    def test_in_time(self) -> None:
+        """Where each mail has a connection of its own, it is opened so much earlier that the mail goes on time."""
+        place = Place(max_connections=20, messages_per_minute=20, connection_max_idle=1.0)
+        place.add(3)
+        place.look()
+        (link,) = place.links()
+        place.now += 0.3
+        place.ready(link)
+        place.finish(link)
+        (closed,) = place.look(0.1)
+        place.gone(closed.link)
+        place.look()
+        self.assertAlmostEqual(place.wake, NOW + 3.3 - 0.3, 5)
+        self.assertEqual(kinds(place.look(place.wake - place.now)), ["Open"])
+        (link,) = place.links()
+        place.now += 0.1
+        self.assertIsNone(place.ready(link))  # it was quicker than the one before
+        self.assertEqual((place.look(), round(place.wake, 3)), ([], NOW + 3.3))
+        self.assertEqual(kinds(place.look(NOW + 3.3 - place.now)), ["Give"])
+
+
 class Turns(SynchronousTestCase):
     """Who goes first."""
 
@@ -627,6 +650,14 @@ class Sources(SynchronousTestCase):
             place.carry(0.5, 0.1)
             sources += [link.source for link in place.links() if link.sent > before.get(link, 0)]
         self.assertEqual(sources.count("127.0.0.2"), 30)
+
+    def test_single_mails(self) -> None:
+        """Sites that get a single mail do not all get it from the same address."""
+        terms = Terms([Rule({})], {})
+        key = LaneKey(("127.0.0.1", "127.0.0.2", "127.0.0.2"))
+        route = Route(("mx",), (Host("192.0.2.1", 25, "mx"),))
+        turns = [Site(route, terms).lane(key).turn for _ in range(6)]
+        self.assertEqual([key.sources[turn] for turn in turns], [*key.sources, *key.sources])
 
     def test_spill(self) -> None:
         """What one address may not send, the others do."""

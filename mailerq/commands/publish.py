@@ -7,11 +7,11 @@ import os
 import select
 import stat
 import sys
-import time
 from typing import Any
 
 from mailerq.commands import Failed, queue_name
 from mailerq.commands.access import Access, with_access
+from mailerq.commands.status_line import StatusLine
 from mailerq.queues import configured
 
 CHUNK = 1 << 20
@@ -120,26 +120,20 @@ class Progress:
     """A bar on standard error, if that is a terminal and the size is known; else a count."""
 
     def __init__(self, source: int) -> None:
-        self._on = sys.stderr.isatty()
+        self._line = StatusLine()
         about = os.fstat(source)
         self._size = about.st_size if stat.S_ISREG(about.st_mode) else 0
-        self._next = 0.0
 
     def show(self, count: int, read: int) -> None:
         """At most ten times a second."""
-        now = time.monotonic()
-        if not self._on or now < self._next:
+        if not self._line.is_due():
             return
-        self._next = now + 0.1
         text = f"{count} published"
         if self._size:
             part = min(read / self._size, 1.0)
             text = f"[{'#' * int(part * 40):40}] {part:4.0%}  {text}"
-        sys.stderr.write(f"\r{text}\x1b[K")
-        sys.stderr.flush()
+        self._line.show(text)
 
     def end(self) -> None:
         """Wipe it away."""
-        if self._on and self._next:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        self._line.end()

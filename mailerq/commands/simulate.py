@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from mailerq.commands import Failed
+from mailerq.commands.status_line import StatusLine
 from mailerq.units import parse_time
 
 
@@ -100,24 +100,17 @@ class Progress:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._on = sys.stderr.isatty()
-        self._next = 0.0
+        self._line = StatusLine()
 
     def show(self, simulation: Any) -> None:
         """At most ten times a second."""
-        now = time.monotonic()
-        if not self._on or now < self._next:
+        if not self._line.is_due():
             return
         from mailerq.simulate.report import duration
 
-        self._next = now + 0.1
         ended, came = simulation.ledger.ended, simulation.ledger.arrived
-        text = f"{self._name}: {duration(simulation.now)} simulated, {ended} of {came} jobs have ended"
-        sys.stderr.write(f"\r{text}\x1b[K")
-        sys.stderr.flush()
+        self._line.show(f"{self._name}: {duration(simulation.now)} simulated, {ended} of {came} jobs have ended")
 
     def end(self) -> None:
         """Wipe it away."""
-        if self._on and self._next:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        self._line.end()

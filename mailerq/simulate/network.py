@@ -5,11 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-import attrs
-
 from mailerq.attempt import Peer
 from mailerq.route import Host
-from mailerq.settings import Timeouts
 from mailerq.simulate.clock import SimulatedClock
 from mailerq.simulate.connection import SimulatedConnection
 from mailerq.simulate.places import Place, PlacedHost, Places
@@ -42,7 +39,7 @@ class Network:
     def connect(self, owner: Any, link: Any, security: str) -> SimulatedConnection:
         """Begin a connection for a link."""
         self._count += 1
-        timeouts = _timeouts(self._settings().smtp.timeouts, link)
+        timeouts = link.lane.site.budget(link.source).timeouts(self._settings().smtp.timeouts)
         connection = SimulatedConnection(self, owner, link, security, timeouts=timeouts, number=self._count)
         self.open[connection] = None
         self.recorder.minutes[connection.provider].connects[-1] += 1
@@ -127,14 +124,3 @@ class Network:
         for connection in list(self.open):
             connection.cut()
         self.returning.clear()
-
-
-def _timeouts(general: Timeouts, link: Any) -> Timeouts:
-    """Those of the configuration, with what the limits of the site say instead."""
-    budget = link.lane.site.budget(link.source)
-    own = {
-        name: budget.number(f"timeout_{name}")
-        for name in ("connect", "reply", "end", "tls")
-        if f"timeout_{name}" in budget.limits
-    }
-    return attrs.evolve(general, **own) if own else general
