@@ -119,7 +119,7 @@ def _due(site: Site, wish: Wish, budget: Budget, address: str | None, now: float
     if budget.paced:
         due, because = budget.next_time(MESSAGE_RATES, address, now)
         if not any(link.source == wish.source for link in wish.lane.idle):
-            due -= min(site.set_up, budget.number("connection_max_idle", 1.0) / 2)
+            due -= min(site.set_up, 2 * budget.number("connection_max_idle", 1.0))
         if due > at:
             at, why = due, because
     return at, why
