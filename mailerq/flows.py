@@ -302,6 +302,11 @@ class Band:
         self._look_if_left(mail.flow, flow)
         return mail
 
+    @property
+    def has_one(self) -> bool:
+        """Whether there is one mail alone."""
+        return len(self.flows) == 1 and next(iter(self.flows.values())).count == 1
+
     def remove(self, gone: set[int]) -> None:
         """Remove the mails with these ``id``; those left keep their order."""
         for name, flow in list(self.flows.items()):

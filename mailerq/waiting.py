@@ -124,7 +124,8 @@ class Waiting:
 
     def take_last(self) -> Mail:
         """Take one that can best wait elsewhere: of the lowest band the longest flow, of that the longest line, of that
-        the youngest; IndexError where nothing waits."""
+        the youngest; IndexError where nothing waits. Where that is the only one of a lower band, it stays, and the
+        next band is asked: it would never come to its eighth turn. So at most every second one stays."""
         line, bands = self._line, self._bands
         if line is not None:
             mail = line.pop()
@@ -281,8 +282,12 @@ class Bands:
         self._took(mail.priority, 1)
 
     def take_last(self) -> Mail:
-        """Take one of the lowest band."""
-        mail = self.by_priority[min(self.by_priority)].take_last()
+        """Take one of the lowest band that need not be spared."""
+        priorities = sorted(self.by_priority)
+        spared = 0
+        while spared < min(len(priorities) - 1, (self.count - 1) // 2) and self.by_priority[priorities[spared]].has_one:
+            spared += 1
+        mail = self.by_priority[priorities[spared]].take_last()
         self._took(mail.priority, 1)
         return mail
 

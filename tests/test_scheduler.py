@@ -132,3 +132,19 @@ class SlowDowns(SynchronousTestCase):
         """A rate for all that begins, or ends, takes nothing from the one of the address."""
         gaps = [other - one for one, other in pairwise(self.slowed(None, 50))]
         self.assertGreater(min(gaps), 1 - 1e-3)
+
+
+class Turns(SynchronousTestCase):
+    """Nobody starves."""
+
+    def test_low_priority_behind_a_backlog(self) -> None:
+        """A mail of low priority that comes behind a backlog of high priority has the eighth turn: it is not parked
+        because it is of low priority."""
+        running = simulation("limits: [{domain: '*', messages-per-minute: 120}]")
+        for number in range(300):
+            running.publish(f"u{number}@a.example", priority=9)
+        running.run(until=5)
+        number = running.publish("v@a.example")
+        running.run(until=20)
+        times = [one.time for one in running.observations if one.number == number and one.kind == "message"]
+        self.assertLess(times[0], 5 + 9 * 0.5)

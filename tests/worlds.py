@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from mailerq.attempt import utc
@@ -37,6 +37,7 @@ def seeds(many: int, full: int = 20) -> settings:
         derandomize=not FULL,
         database=None,
         suppress_health_check=checks,
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
     )
 
 
@@ -149,7 +150,7 @@ class Seen:
 
     def _publish(self, job: Document) -> None:
         for number in range(job.get("many", 1)):
-            rest = {name: value for name, value in job.items() if name not in ("many", "domain", "lives")}
+            rest = {name: value for name, value in job.items() if name not in ("many", "domain", "lives", "kind")}
             if "lives" in job:
                 rest["maxdelivertime"] = utc(self.simulation.start + self.simulation.now + job["lives"])
             made = self.simulation.publish(f"u{len(self.published)}-{number}@{job['domain']}", **rest)
