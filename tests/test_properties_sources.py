@@ -48,7 +48,7 @@ class Weights(SynchronousTestCase):
         seen = World(configuration, {"providers": {"x": HOST}}, tuple(actions), 0, many * gap + 60).play(check=0)
         opened = [one.local for one in seen.observations if one.kind == "connect"]
         size = sum(weights)
-        wanted = Counter({ip: weight for ip, weight in zip(LOCAL, weights, strict=False)})
+        wanted = Counter(dict(zip(LOCAL, weights, strict=False)))
         for first in range(0, len(opened) - size + 1, size):
             self.assertEqual(Counter(opened[first : first + size]), wanted)
         self.assertEqual(len(seen.messages()), many)

@@ -1,9 +1,9 @@
 """How much work there is: looks at sites, and connections at a host that bears few of them.
 
-- A site is looked at at most ``PER_MESSAGE`` times for each message, each connection that is begun and each mail that is
-  parked, and ``PER_MINUTE`` times a minute besides, however many wait.
-- A host that bears ``N`` connections at once sees more only as rare probes: once it has said so, the refused ones are at
-  most ``FIRST + MINUTES * minutes``. The rest of the time there are at most ``N``, and never more than the window.
+- A site is looked at at most ``PER_EVENT`` times for each message, each connection that is begun, and each mail that
+  comes, is parked or ends, and ``PER_MINUTE`` times a minute besides, however many wait.
+- A host that bears ``N`` connections at once and says so is tried with more as rare probes: after the first half minute
+  it refuses at most two, and one a minute.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.worlds import Action, Document, Seen, World, base, seeds, worlds
 
-PER_MESSAGE = 3.0
-PER_MINUTE = 12.0
+PER_EVENT = 2.0
+PER_MINUTE = 4.0
 
 
 class WakeUps(SynchronousTestCase):
@@ -27,7 +27,7 @@ class WakeUps(SynchronousTestCase):
         connects = sum(one.kind == "connect" for one in seen.observations)
         sites = len(seen.world.mix["providers"])
         events = recorder.messages + connects + recorder.parked + len(seen.published) + len(seen.ended)
-        return recorder.wake_ups, PER_MESSAGE * events + PER_MINUTE * minutes * sites
+        return recorder.wake_ups, PER_EVENT * events + PER_MINUTE * minutes * sites
 
     @seeds(60)
     @given(worlds(events=()))
