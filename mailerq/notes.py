@@ -50,10 +50,11 @@ class Notes:
 
     def get(self, section: str) -> Any:
         """What was noted; None where nothing was."""
-        return self._sections.get(section)
+        return _made(self._sections.get(section))
 
     def put(self, section: str, value: Any, *, at_once: bool = False) -> None:
-        """Note it: on the disk before this returns if ``at_once``, else within a second."""
+        """Note it: on the disk before this returns if ``at_once``, else within a second. Plain values, or a function
+        that gives them when they are written."""
         self._sections[section] = value
         if at_once:
             self._write()
@@ -73,7 +74,7 @@ class Notes:
             self._timer.cancel()
         self._timer = None
         try:
-            replace(self._path, _json(self._sections))
+            replace(self._path, _json({name: _made(value) for name, value in self._sections.items()}))
         except OSError as error:
             if not self._failed:
                 _log.error("{path} cannot be written: {why}", path=self._path, why=str(error))
@@ -81,6 +82,10 @@ class Notes:
             self._timer = self._clock.callLater(60 * SELDOM, self._write)
         else:
             self._failed = False
+
+
+def _made(value: Any) -> Any:
+    return value() if callable(value) else value
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -43,13 +43,8 @@ class Reactions:
         self._notes = notes
         self._changed = changed
         self.pauses, problems = Pauses.from_notes(self._read(_PAUSED) or [])
-        self._slowed: dict[tuple[tuple[str, ...], str | None], SlowDown] = {}
-        for note in self._read(_SLOWED) or []:
-            try:
-                one = msgspec.convert(note, _Slowed)
-                self._slowed[one.site, one.source] = from_note(one.slowdown)
-            except ValueError as error:
-                problems.append(f"slow-down: {error}")
+        self._slowed: dict[tuple[str, ...], dict[str | None, SlowDown]] = {}
+        problems += self._read_slowed()
         self.warmup = Warmup((), self._read(_WARMED) or {})
         problems += self.warmup.problems
         for problem in problems:
@@ -60,6 +55,18 @@ class Reactions:
         """Other rules hold from now on."""
         self.responses = Responses(settings.responses)
         self.warmup = Warmup(settings.schedules, self.warmup.counts)
+
+    def _read_slowed(self) -> list[str]:
+        """The slow-downs that were noted. Returns what of it cannot be used."""
+        problems = []
+        noted = self._read(_SLOWED) or []
+        for note in noted if isinstance(noted, list) else [noted]:
+            try:
+                one = msgspec.convert(note, _Slowed)
+                self._slowed.setdefault(one.site, {})[one.source] = from_note(one.slowdown)
+            except ValueError as error:
+                problems.append(f"slow-down: {error}")
+        return problems
 
     def _read(self, section: str) -> Any:
         return None if self._notes is None else self._notes.get(section)
@@ -80,7 +87,8 @@ class Reactions:
             version = self.pauses.version
             self.pauses.add(now, now + reaction.pause, why, site=site.key, ip=scope, by="reply")
             if self.pauses.version != version:
-                self.pauses_changed()
+                self._note(_PAUSED, self.pauses.as_notes)
+                self._changed(site)
         return reaction
 
     def _slow(self, site: Site, source: str | None, reaction: Reaction, said: str, now: float) -> None:
@@ -94,42 +102,45 @@ class Reactions:
             if slowdown is before:
                 return
         site.allowance.slow(source, slowdown)
-        self._slowed[site.key, source] = slowdown
-        self._note_slowed(now)
+        self._slowed.setdefault(site.key, {})[source] = slowdown
+        self._note(_SLOWED, self._as_notes)
         self._changed(site)
 
-    def _note_slowed(self, now: float) -> None:
-        for name in [name for name, slowdown in self._slowed.items() if slowdown.is_over(now)]:
-            del self._slowed[name]
-        if self._notes is not None:
-            noted = [
-                {"site": site, "source": source, "slowdown": msgspec.to_builtins(slowdown)}
-                for (site, source), slowdown in self._slowed.items()
-            ]
-            self._notes.put(_SLOWED, noted)
+    def _as_notes(self) -> list[dict[str, Any]]:
+        return [
+            {"site": site, "source": source, "slowdown": msgspec.to_builtins(slowdown)}
+            for site, slowdowns in self._slowed.items()
+            for source, slowdown in slowdowns.items()
+        ]
 
     # -- what is remembered ------------------------------------------------------------------------------------------
 
     def remember(self, site: Site, now: float) -> None:
         """A site is new: the slow-downs that were noted of it hold on."""
-        if self._slowed:
-            for (key, source), slowdown in self._slowed.items():
-                if key == site.key and not slowdown.is_over(now):
-                    site.allowance.slow(source, slowdown)
+        for source, slowdown in self._slowed.get(site.key, {}).items():
+            if not slowdown.is_over(now):
+                site.allowance.slow(source, slowdown)
 
     def sent(self, site: Site, source: str, now: float) -> None:
         """A mail was sent from an address that may be warming up."""
         schedule = site.allowance.schedule(source)
-        if schedule is not None and schedule.sent(now) and self._notes is not None:
-            self._notes.put(_WARMED, self.warmup.counts)
+        if schedule is not None and schedule.sent(now):
+            self._note(_WARMED, self.warmup.counts)
 
     def pauses_changed(self) -> None:
-        """A pause has begun or ended."""
-        if self._notes is not None:
-            self._notes.put(_PAUSED, self.pauses.as_notes(), at_once=True)
+        """Somebody has begun or ended a pause."""
+        self._note(_PAUSED, self.pauses.as_notes, at_once=True)
         self._changed(None)
+
+    def _note(self, section: str, value: Any, *, at_once: bool = False) -> None:
+        if self._notes is not None:
+            self._notes.put(section, value, at_once=at_once)
 
     def tick(self, now: float) -> None:
         """Forget what is over."""
         if self.pauses.forget_old(now):
-            self.pauses_changed()
+            self._note(_PAUSED, self.pauses.as_notes)
+            self._changed(None)
+        over = [site for site, slowdowns in self._slowed.items() if all(s.is_over(now) for s in slowdowns.values())]
+        for site in over:
+            del self._slowed[site]
