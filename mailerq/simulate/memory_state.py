@@ -69,5 +69,5 @@ class MemoryNotes:
         return None if noted is None else msgspec.json.decode(noted)
 
     def put(self, section: str, value: Any, at_once: bool = False) -> None:
-        """Note it there, in place of what was."""
-        self._sections[section] = _json(value)
+        """Note it there, in place of what was: a value, or a function that gives it."""
+        self._sections[section] = _json(value() if callable(value) else value)
