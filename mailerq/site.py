@@ -441,7 +441,8 @@ class Site:
         patience = self.allowance.terms.away.patience(now)
         for before, mail in enumerate(reversed(surplus), keep + 1):  # who came first comes back first
             if interval:
-                until, turn = parking.turn(first, keep, hold, now, patience)
+                flow = mail.priority, mail.flow
+                until, turn = parking.turn(first, keep, hold, now, patience, flow=flow)
                 around.moves.append(Park(mail, until, why, turn))
             else:
                 around.moves.append(Park(mail, without_pace(before, self.speed.at(now), hold, now), "max-queue"))

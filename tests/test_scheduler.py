@@ -148,3 +148,16 @@ class Turns(SynchronousTestCase):
         running.run(until=20)
         times = [one.time for one in running.observations if one.number == number and one.kind == "message"]
         self.assertLess(times[0], 5 + 9 * 0.5)
+
+    def test_small_flow_behind_a_parked_backlog(self) -> None:
+        """A customer with few mails has every second turn beside one whose backlog is parked for half an hour, though
+        there is room in memory for few of them."""
+        running = simulation("limits: [{domain: '*', messages-per-minute: 120}]")
+        for number in range(3000):
+            running.publish(f"u{number}@a.example", tags=["big"])
+        running.run(until=5)
+        small = [running.publish(f"v{number}@a.example", tags=["small"]) for number in range(30)]
+        running.run(until=60)
+        times = [one.time for one in running.observations if one.number in small and one.kind == "message"]
+        self.assertEqual(len(times), 30)
+        self.assertLess(times[-1], 5 + 1.5 * 2 * 30 * 0.5)

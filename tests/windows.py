@@ -80,6 +80,12 @@ class Timeline:
     def __init__(self, seen: Seen) -> None:
         self.stretches: list[Stretch] = []
         self.of: list[int] = []
+        self._came: dict[str, list[tuple[float, str]]] = {}  # by provider: when the first job for each domain came
+        for job in seen.published.values():
+            domain = job["domain"]
+            came = self._came.setdefault(f"p{domain.split('.')[1][1:]}", [])
+            if domain not in [name for _, name in came]:
+                came.append((job["time"], domain))
         marks = list(seen.marks)
         known: dict[str, frozenset[str]] = {}
         for index, one in enumerate(seen.observations):
@@ -100,6 +106,13 @@ class Timeline:
         found = self.stretches[stretch]
         domains = found.known.get(provider, frozenset())
         return holding(found.settings, provider.removeprefix("p"), domains, source, tag)
+
+    def may_hold(self, stretch: int, event: Event, tag: str | None, time: float) -> dict[str, Held]:
+        """The same, if rules for the domains to which there were jobs by then hold already."""
+        found = self.stretches[stretch]
+        came = {name for since, name in self._came.get(event.provider, ()) if since <= time}
+        domains = found.known.get(event.provider, frozenset()) | came
+        return holding(found.settings, event.provider.removeprefix("p"), domains, event.source, tag)
 
 
 class Event(NamedTuple):
@@ -132,23 +145,25 @@ def uses(seen: Seen, timeline: Timeline) -> dict[Counted, list[Event]]:
     return found
 
 
-def rate_in(timeline: Timeline, name: Counted, event: Event, stretch: int) -> float | None:
-    """Units a second that the limit allows in a stretch, as for ``event``; None: it does not hold there."""
-    held = timeline.held(stretch, event.provider, event.source, name.tag).get(name.key)
-    if held is None or held.per_source != (name.source is not None):
+def rate_in(timeline: Timeline, name: Counted, event: Event, stretch: int, until: float) -> float | None:
+    """Units a second that the limit allows at most in a stretch, as for ``event``; None: it does not hold there."""
+    surely = timeline.held(stretch, event.provider, event.source, name.tag).get(name.key)
+    if surely is None or surely.per_source != (name.source is not None):
         return None
-    return held.number / 60.0
+    perhaps = timeline.may_hold(stretch, event, name.tag, until).get(name.key, surely)
+    return max(surely.number, perhaps.number) / 60.0
 
 
 def allowed_between(timeline: Timeline, name: Counted, one: Event, other: Event) -> float:
     """``V(other) - V(one)``: where the limit does not hold meanwhile, the rate from before goes on."""
-    total, start, rate = 0.0, one.time, rate_in(timeline, name, one, one.stretch)
+    until = other.time
+    total, start, rate = 0.0, one.time, rate_in(timeline, name, one, one.stretch, until)
     assert rate is not None
     fastest = rate
     for stretch in range(one.stretch + 1, other.stretch + 1):
         time = timeline.stretches[stretch].time
         total += rate * (time - start)
-        start, rate = time, rate_in(timeline, name, one, stretch) or rate
+        start, rate = time, rate_in(timeline, name, one, stretch, until) or rate
         fastest = max(rate, fastest)
     total += rate * (other.time - start)
     return total + fastest * EARLY
