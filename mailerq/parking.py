@@ -6,7 +6,7 @@ whether it still holds: a limit may have been raised, a pause ended. The more ar
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections import Counter
 
 from mailerq.speed import Speed
 
@@ -22,14 +22,15 @@ class Parking:
     """The turns that were promised to mails of one site, or of one tag there. ``promised_to`` is the time up to which
     turns are promised."""
 
-    __slots__ = ("_flows", "_flows_of", "_interval", "_over_since", "ask_again", "away", "promised_to")
+    __slots__ = ("_flows", "_flows_of", "_interval", "_over_since", "_ranks", "ask_again", "away", "promised_to")
 
     def __init__(self) -> None:
         self.promised_to = 0.0
         self.ask_again = 0.0  # when the last of those comes back that were promised no turn
         self._interval = 0.0
         self._over_since: float | None = None
-        self._flows: dict[Hashable, float] = {}  # the last turn that each was promised, if that is to come
+        self._flows: dict[tuple[int, str], float] = {}  # the last turn that each was promised, if that is to come
+        self._ranks: Counter[int] = Counter()  # flows by priority
         self._flows_of = 0.0
         self.away = Away()
 
@@ -45,6 +46,7 @@ class Parking:
             self._interval = interval
             self.promised_to = self.ask_again = 0.0
             self._flows.clear()
+            self._ranks.clear()
 
     def may_stay(self, waiting: int, keep: int, speed: Speed, hold: float, now: float) -> bool:
         """Whether what is too much now may stay all the same, without a pace: the site is fast, or has not had the time
@@ -66,24 +68,27 @@ class Parking:
         return None if self._over_since is None else self._over_since + GRACE
 
     def turn(
-        self, first: float, keep: int, hold: float, now: float, patience: float, *, flow: Hashable = None
+        self, first: float, keep: int, hold: float, now: float, patience: float, *, flow: tuple[int, str] = (0, "")
     ) -> tuple[float, float]:
         """When one more mail of a flow comes back under a pace whose next is at ``first``, with ``keep`` in memory
         before it, and the turn that it is promised (0: none).
 
-        It is behind all others; or where its own flow has its turn among the flows, if that is sooner. For those that
-        are promised more than there is room for, it is the longest flow's that are parked again.
+        It is behind all others; or where its own flow (priority, name) has its turn among those of no less priority, if
+        that is sooner. Where more come back than there is room for, those that can best wait are parked again.
         """
         interval, begin = self._interval, first + keep * self._interval
         if now >= self._flows_of + 1.0:
             self._flows = {name: turn for name, turn in self._flows.items() if turn > now}
             self._flows_of = now
+            self._ranks = Counter(priority for priority, _ in self._flows)
         last = max(self.promised_to, begin) + interval
         own = self._flows.get(flow, 0.0)
-        turn = min(last, max(own, begin) + interval * (len(self._flows) + (not own)))
+        flows = sum(count for priority, count in self._ranks.items() if priority >= flow[0])
+        turn = min(last, max(own, begin) + interval * (flows + (not own)))
         if turn <= now + LONGEST:
             self.promised_to = max(self.promised_to, turn)
             self._flows[flow] = turn
+            self._ranks[flow[0]] += not own
             return self._before(turn, hold, now, patience), turn
         # All turns of the next minutes are promised, and what comes later may be faster or slower: it asks again then.
         self.ask_again = max(self.ask_again, now + LONGEST / 2) + min(interval, ASKING_AGAIN)

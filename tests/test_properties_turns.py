@@ -7,7 +7,8 @@ With a rate of one in ``I`` seconds, connections that take ``S`` seconds to be s
 - The ``n``-th mail to go of those of a flow (a tag) that came together, among ``F`` flows of one priority: within
   ``1.5 * F * n + AHEAD`` intervals, ``S`` and ``HOLD``: those that are parked come back about their turns, so that who
   is the ``n``-th may be another than the ``n``-th that came, and some turns are late.
-- The ``n``-th to go of the lower of two priorities: within ``1.5 * (8 + F) * n + AHEAD`` intervals, ``S`` and ``HOLD``.
+- The first to go of the lower of two priorities: within ``8 + AHEAD`` intervals and ``S``. Those behind it may be parked,
+  and wait at most for what was there when they came, and eight turns each.
 - Lanes of a site, and sites that want the same connections, have a turn of at most ten messages each: a mail with ``m``
   of its own before it waits for at most ``m // 10 + 1`` rounds of ``others * (10 T + S) / connections``, and its own.
 """
@@ -101,9 +102,12 @@ class AtARate(SynchronousTestCase):
         configuration = base((), [{"domain": "*", "messages-per-minute": rate}])
         seen = World(configuration, {"providers": {"x": provider("x")}}, tuple(actions), 0, 600.0).play(check=0)
         interval, flows = 60 / rate, len(backlog) + 1
-        turns = 8 + flows if above else flows
+        turns = 1.5 * flows
         found = sorted(wait for number, wait in waits(seen).items() if seen.published[number]["kind"] == "small")
-        bounds = [(1.5 * turns * number + AHEAD) * interval + SETUP + HOLD for number in range(1, small + 1)]
+        bounds = [(turns * number + AHEAD) * interval + SETUP + HOLD for number in range(1, small + 1)]
+        if above:
+            rest = (sum(backlog) + 9 * small + AHEAD) * interval + SETUP + HOLD
+            bounds = [(8 + AHEAD) * interval + SETUP, *[rest] * (small - 1)]
         late = [(wait, bound) for wait, bound in zip(found, bounds, strict=True) if wait > bound]
         self.assertEqual(late, [])
 
