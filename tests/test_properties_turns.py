@@ -7,8 +7,8 @@ With a rate of one in ``I`` seconds, connections that take ``S`` seconds to be s
 - The ``n``-th mail to go of those of a flow (a tag) that came together, among ``F`` flows of one priority: within
   ``1.5 * F * n + AHEAD`` intervals, ``S`` and ``HOLD``: those that are parked come back about their turns, so that who
   is the ``n``-th may be another than the ``n``-th that came, and some turns are late.
-- The first to go of the lower of two priorities: within ``8 + AHEAD`` intervals and ``S``. Those behind it may be parked,
-  and wait at most for what was there when they came, and eight turns each.
+- The first to go of the lower of two priorities: within ``8 + AHEAD`` intervals and ``S``. Those behind it may be
+  parked, and wait at most for what was there when they came, and eight turns each.
 - Lanes of a site, and sites that want the same connections, have a turn of at most ten messages each: a mail with ``m``
   of its own before it waits for at most ``m // 10 + 1`` rounds of ``others * (10 T + S) / connections``, and its own.
 """
