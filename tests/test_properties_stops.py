@@ -78,7 +78,7 @@ def paused_worlds(draw: Any, *, forever: bool = False) -> World:
 class Pauses(SynchronousTestCase):
     """Nothing that is paused goes out."""
 
-    @seeds(100)
+    @seeds(70)
     @given(paused_worlds())
     def test_nothing_goes(self, world: World) -> None:
         """Whatever is paused when, no talk and no connection begins for it until it is over."""
