@@ -60,8 +60,10 @@ class Allowance:
     def renew(self, terms: Terms, now: float = 0.0) -> None:
         """Other limits hold from now on; what was used up is not forgotten."""
         self.terms = terms
-        domains = self.domains.union(terms.domains_of(self.route.key))
-        self._rules = Matched(terms.rules, self.mx_names(), domains)
+        self._rules = Matched(terms.rules, self.mx_names(), terms.domains_of(self.route.key))
+        for domain in sorted(self.domains):
+            if self._rules.know_domain(domain):
+                terms.note_domain(self.route.key, domain)
         self._version = -1
         self._change_paces(now)
 

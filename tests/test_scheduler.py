@@ -53,6 +53,19 @@ class Changes(SynchronousTestCase):
         due = 30 + (1 - (30 - first) / 60)
         self.assertTrue(due - 1e-3 < second < due + 0.5, (due, second))
 
+    def test_rule_for_a_known_domain(self) -> None:
+        """A rule that is loaded for a domain that was known before holds for the others of its site, too, when the site
+        has had nothing to do in between."""
+        running = simulation("")
+        running.publish("u@a.example")
+        running.run(until=0.2)
+        running.reload(parse("limits: [{domain: a.example, messages-per-minute: 1}]", "config", {}))
+        running.run(until=300)
+        running.publish("v@b.example")
+        running.publish("w@b.example")
+        _, first, second = messages(running.run())
+        self.assertGreaterEqual(second - first, 60 - 1e-3)
+
     def test_tag_limited_meanwhile(self) -> None:
         """A limit for a tag that is loaded while a connection is set up for such a mail holds for that mail, too."""
         running = simulation("")
