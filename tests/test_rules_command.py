@@ -50,6 +50,14 @@ class Rules(SynchronousTestCase):
 class Tried(Rules):
     """``rules test``."""
 
+    def test_config_at_the_end(self) -> None:
+        """The configuration may be named before ``test`` or after all."""
+        out = io.StringIO()
+        with redirect_stdout(out):
+            status = main(["rules", "test", "451 4.7.1 own words", "--domain", "a.example", "-c", str(self.path)])
+        self.assertEqual(status, 0)
+        self.assertIn(f"told-to-wait ({self.path}:3)", out.getvalue())
+
     def test_own_rule(self) -> None:
         """A rule of the configuration: its name, its line, what it is for, its sentence, and what follows."""
         said = self.said("451 4.7.1 Their OWN words", "--domain", "A.example.")

@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     test.add_argument("--type", choices=TYPES, metavar="TYPE", help="the type of the attempt (default: error)")
     rules = what.add_parser("list", help="all rules in the order in which they are looked at")
     rules.add_argument("--own", action="store_true", help="those of the configuration only")
+    for one in (test, rules):  # where people write it: at the end
+        one.add_argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS, help="the configuration")
 
 
 def run(arguments: argparse.Namespace, settings: Any) -> int:
