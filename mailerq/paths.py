@@ -22,13 +22,14 @@ MESSAGES_A_CONNECTION = 10  # so many mails wait for each connection before one 
 
 class Obstacles:
     """What keeps a connection from being opened: until when a pace (``late``), until when offline hosts (``back``),
-    until when a pause (``paused``), whether an event is waited for."""
+    until when a pause (``paused``), whether an event is waited for. ``soon``: one will be, as soon as those that are
+    being set up are, or the mail has waited for a moment."""
 
-    __slots__ = ("back", "event", "late", "paused", "pausing")
+    __slots__ = ("back", "event", "late", "paused", "pausing", "soon")
 
     def __init__(self) -> None:
         self.back = self.late = self.paused = NEVER
-        self.event = False
+        self.event = self.soon = False
         self.pausing = ""
 
 
@@ -50,7 +51,7 @@ def find_host(site: Site, wish: Wish, around: Round, found: Obstacles) -> Host |
     if _is_paused(site, mail, source, around, found):
         return None
     budget = site.budget(source)
-    at = may_open_at(site, wish, budget, around)
+    at = may_open_at(site, wish, budget, around, found)
     if at is None or at > around.now:
         found.event |= at is None
         found.late = min(found.late, at or NEVER)
@@ -84,7 +85,7 @@ def _is_paused(site: Site, mail: Mail, source: str | None, around: Round, found:
     return True
 
 
-def may_open_at(site: Site, wish: Wish, budget: Budget, around: Round) -> float | None:
+def may_open_at(site: Site, wish: Wish, budget: Budget, around: Round, found: Obstacles) -> float | None:
     """When one more connection may be opened, to whatever host; None: only an event can tell."""
     lane, mail, source = wish.lane, wish.mail, wish.source
     if around.world.room() <= len(around.opened):
@@ -94,9 +95,11 @@ def may_open_at(site: Site, wish: Wish, budget: Budget, around: Round) -> float 
     full = _is_full(site, lane, source, budget)
     if full:
         mail.blocked_by = full
+        found.soon |= full.startswith("max-starting")
         return None
     at = _window_opens(site, wish, budget, around.now)
     if at is None or at > around.now:
+        found.soon |= site.allowance.window(source).ceiling is None  # it grows with what is delivered
         return at
     latest, why = _due(site, wish, budget, None, around.now)
     last = around.now if around.opened else site.last_start()
@@ -105,9 +108,10 @@ def may_open_at(site: Site, wish: Wish, budget: Budget, around: Round) -> float 
             latest, why = last + pace.interval, name
     if why:
         mail.blocked_by = why
-    mine = lane.open_from.get(source, 0)
+    mine = lane.open_from.get(source, 0) // lane.sources.count(source)  # who has more turns has more connections
     enough = mine * budget.number("connection_min_messages", MESSAGES_A_CONNECTION)
     if mine and len(lane.waiting) <= enough and not mail.tried:
+        found.soon |= latest <= around.now < mail.routed + PATIENCE
         latest = max(latest, mail.routed + PATIENCE)
     return latest
 

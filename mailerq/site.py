@@ -303,7 +303,9 @@ class Site:
             if source in asked:
                 continue
             asked.add(source)
-            if self._give(lane, mail, source, around, found) or self._open(lane, mail, source, around, found):
+            if self._give(lane, mail, source, around, found) or (
+                not found.soon and self._open(lane, mail, source, around, found)  # or weights would not hold
+            ):
                 lane.turn = (lane.turn + step + 1) % many
                 return True
         return self._cannot_go(lane, mail, found, around)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailerq.budget import Budget
 from mailerq.settings import Smtp
 from mailerq.simulate.clock import SimulatedClock
 from mailerq.simulate.connection import SimulatedConnection
@@ -17,6 +18,7 @@ from mailerq.simulate.mix import parse_mix
 from mailerq.simulate.network import Network
 from mailerq.simulate.places import Places
 from mailerq.simulate.recorder import Recorder
+from mailerq.throttle import Pace
 from tests.owner import Mail, Owner
 
 FAULTS = (
@@ -55,7 +57,7 @@ class Stage:
     def connect(self, owner: Owner, security: str = "opportunistic") -> SimulatedConnection:
         """Begin a connection."""
         host = self.places.route("x.example").hosts[0]
-        site = SimpleNamespace(budget=lambda source: SimpleNamespace(limits={}))
+        site = SimpleNamespace(budget=lambda source: Budget(lambda name, value: Pace(value.number), source, {}))
         link = SimpleNamespace(host=host, source=None, mail=None, lane=SimpleNamespace(site=site))
         return self.network.connect(owner, link, security)
 

@@ -651,6 +651,21 @@ class Sources(SynchronousTestCase):
             sources += [link.source for link in place.links() if link.sent > before.get(link, 0)]
         self.assertEqual(sources.count("127.0.0.2"), 30)
 
+    def test_weights_in_bulk(self) -> None:
+        """Of connections that carry one mail after the other it has three times as many, however few may be set up at
+        the same time."""
+        key = LaneKey(("127.0.0.1", "127.0.0.2", "127.0.0.2", "127.0.0.2"))
+        place = Place(max_connections=8, max_starting=1, initial_connections=2)
+        place.add(400, key)
+        for _ in range(100):
+            place.carry(0.1, 0.05)
+            for source in ("127.0.0.1", "127.0.0.2"):
+                place.site.allowance.window(source).good(place.now, 8)
+            if len(place.links()) == 8:
+                break
+        sources = [link.source for link in place.links()]
+        self.assertEqual((sources.count("127.0.0.1"), sources.count("127.0.0.2")), (2, 6))
+
     def test_single_mails(self) -> None:
         """Sites that get a single mail do not all get it from the same address."""
         terms = Terms([Rule({})], {})

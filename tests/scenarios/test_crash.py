@@ -127,7 +127,7 @@ class Flow:
             "delivery": {"retry-interval": "1s", "drain": "10s"},
             "smtp": {"port": "$PORT", "tls": "none", "timeouts": {"reply": "10s", "end": "10s"}},
             "dns": {"hosts": {f"d{number}.test": address for number, address in enumerate(self.addresses)}},
-            "limits": [{"domain": "*", "max-connections": 10, "max-starting": 10}],
+            "limits": [{"domain": "*", "max-connections": 10, "initial-connections": 10, "max-starting": 10}],
             **settings,
         }
         self.engine = Engine(config, broker, f"{name}.")
