@@ -54,7 +54,6 @@ class EarlyTests(SynchronousTestCase):
         limits = [{"domain": "*", "messages-per-minute": 60}]
         self.assertEqual(self.ended(60, {}, 80.0, limits=limits), [str(number) for number in range(60)])
 
-
     def test_retried(self) -> None:
         """What waits for its next try, comes early and has to wait once more, is delivered in the end."""
         delivery = {"retry-interval": "20s"}
