@@ -141,8 +141,9 @@ class Matched:
         self.tagged = tuple(rule for rule in self.rules if rule.tag is not None and rule.values)
 
     def limits(self, source: str | None, pools: Pools) -> Limits:
-        """See ``cascade``. Sites for which the same rules hold have the same object: it is not to be changed. ``pools``
-        are always those that belong to the rules."""
+        """What holds for mail from ``source``, whatever its tags are; later rules win, key by key. Sites for which the
+        same rules hold have the same object: it is not to be changed. ``pools`` are always those that belong to the
+        rules."""
         known = self._all.known
         found = known.get((self._indexes, source))
         if found is None:
@@ -151,11 +152,11 @@ class Matched:
         return found
 
     def tag_limits(self, source: str | None, pools: Pools, tag: str) -> Limits:
-        """See the function of that name."""
+        """What holds in addition, for mail with ``tag`` alone. Later rules win, key by key."""
         return _values((rule for rule in self.tagged if _any(rule.tag, (tag,))), source, pools, tag)
 
     def limited_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
-        """See the function of that name."""
+        """Those of ``tags``, in their order and each once, for which a number may hold in addition."""
         if not self.tagged:
             return ()
         return tuple(tag for tag in dict.fromkeys(tags) if any(_any(rule.tag, (tag,)) for rule in self.tagged))
@@ -169,33 +170,6 @@ def _values(rules: Iterable[Rule], source: str | None, pools: Pools, tag: str | 
             for key, number in rule.values.items():
                 found[key] = Value(number, rule.line, per_source, tag)
     return found
-
-
-def cascade(
-    rules: Iterable[Rule], domains: Collection[str], mx_names: Collection[str], source: str | None, pools: Pools
-) -> Limits:
-    """What holds for a site (the domains that are known to be of it, its MX hosts) and mail from ``source``, whatever
-    its tags are. Later rules win, key by key."""
-    return Matched(rules, mx_names, domains).limits(source, pools)
-
-
-def tag_limits(  # noqa: PLR0917 (as cascade, and the tag)
-    rules: Iterable[Rule],
-    domains: Collection[str],
-    mx_names: Collection[str],
-    source: str | None,
-    pools: Pools,
-    tag: str,
-) -> Limits:
-    """What holds in addition, for mail with ``tag`` alone. Later rules win, key by key."""
-    return Matched(rules, mx_names, domains).tag_limits(source, pools, tag)
-
-
-def limited_tags(
-    rules: Iterable[Rule], domains: Collection[str], mx_names: Collection[str], tags: Iterable[str]
-) -> tuple[str, ...]:
-    """Those of ``tags``, in their order and each once, for which a number may hold in addition."""
-    return Matched(rules, mx_names, domains).limited_tags(tags)
 
 
 def manner(rules: Iterable[Rule], domain: str, mx_names: Collection[str], tags: Collection[str]) -> Manner:

@@ -154,15 +154,6 @@ class Pauses:
         """End one; False: there is none of that number."""
         return bool(self._remove([pause for pause in self if pause.id == number]))
 
-    def remove_matching(self, **parts: Any) -> list[Pause]:
-        """End the one of exactly that scope (none given: the pause of everything). Those that were ended."""
-        found = self._by_scope.get(_scope(parts))
-        return self._remove([] if found is None else [found])
-
-    def remove_all(self) -> list[Pause]:
-        """End all. Those that were ended."""
-        return self._remove(list(self))
-
     def forget_old(self, now: float) -> bool:
         """Whether some have ended by themselves; they are no longer among us."""
         return bool(self._remove([pause for pause in self if pause.end <= now]))
@@ -173,11 +164,6 @@ class Pauses:
         if pauses:
             self.version += 1
         return pauses
-
-    def next_end(self, now: float) -> float | None:
-        """When the next ends by itself: after ``now``, or ``now`` where one has ended that was not forgotten yet."""
-        end = min((pause.end for pause in self), default=inf)
-        return None if end == inf else max(end, now)
 
     def of_site(self, domains: Collection[str], mx_names: Collection[str], key: tuple[str, ...]) -> SitePauses:
         """Those that may hold at a site: its known domains, the names of its hosts, its key."""

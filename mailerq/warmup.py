@@ -121,20 +121,6 @@ class Warmup:
                 return schedule
         return None
 
-    def value(
-        self, source: str | None, domains: Collection[str], mx_names: Collection[str], pools: Pools, now: float
-    ) -> Value | None:
-        """How many messages per minute may go from ``source`` to a site; None: no schedule, or no limit any more."""
-        schedule = self.schedule_of(source, domains, mx_names, pools)
-        return None if schedule is None else schedule.value(now)
-
-    def sent(
-        self, source: str | None, domains: Collection[str], mx_names: Collection[str], pools: Pools, now: float
-    ) -> bool:
-        """A mail was sent from ``source`` to a site. True: ``counts`` have changed."""
-        schedule = self.schedule_of(source, domains, mx_names, pools)
-        return schedule is not None and schedule.sent(now)
-
     def next_change(self, now: float) -> float:
         """When the rates may be others: the next midnight, UTC."""
         return (now // DAY + 1) * DAY

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailerq.limits import Manner, Matched, Rules, Value, cascade, limited_tags, manner, pattern, tag_limits
+from mailerq.limits import Manner, Matched, Rules, Value, manner, pattern
 
 
 class Rule(Struct, frozen=True):
@@ -37,13 +37,12 @@ class Cascade(SynchronousTestCase):
     def number(self, *rules: Rule, source: str | None = None, domains: tuple[str, ...] = ("a.org",)) -> Value | None:
         """The rate that holds for a.org at mx.mail.example."""
         pools = {"p": ["192.0.2.7"]}
-        return cascade(rules, domains, {"mx.mail.example"}, source, pools).get("messages_per_minute")
+        return Matched(rules, {"mx.mail.example"}, domains).limits(source, pools).get("messages_per_minute")
 
     def test_later_wins(self) -> None:
         """Later rules win, key by key."""
-        found = cascade(
-            [Rule(1, {"a": 1, "b": 1}, domain="*"), Rule(2, {"b": 2}, domain="a.org")], {"a.org"}, {"mx"}, None, {}
-        )
+        rules = [Rule(1, {"a": 1, "b": 1}, domain="*"), Rule(2, {"b": 2}, domain="a.org")]
+        found = Matched(rules, {"mx"}, {"a.org"}).limits(None, {})
         self.assertEqual(found, {"a": Value(1, 1, False), "b": Value(2, 2, False)})
         self.assertEqual(self.number(rule(1, 5, domain="a.org"), rule(2, 6, domain="*")), Value(6, 2, False))
 
@@ -97,7 +96,7 @@ class Tags(SynchronousTestCase):
 
     def limits(self, tag: str, source: str | None = None) -> dict[str, Value]:
         """What a tag has at a.org."""
-        return tag_limits(self.RULES, ("a.org",), {"mx"}, source, {}, tag)
+        return Matched(self.RULES, {"mx"}, ("a.org",)).tag_limits(source, {}, tag)
 
     def test_values(self) -> None:
         """Only rules whose tag fits count, later ones win, and the values know the tag itself."""
@@ -115,8 +114,8 @@ class Tags(SynchronousTestCase):
     def test_limited(self) -> None:
         """Of a mail's tags those that have a number here, in their order and each once."""
         tags = ("x", "news-b", "ads", "slow", "news-a", "news-b", "bulk")
-        self.assertEqual(limited_tags(self.RULES, ("a.org",), {"mx"}, tags), ("news-b", "news-a", "bulk"))
-        self.assertEqual(limited_tags(self.RULES[:1], ("a.org",), {"mx"}, tags), ())
+        self.assertEqual(Matched(self.RULES, {"mx"}, ("a.org",)).limited_tags(tags), ("news-b", "news-a", "bulk"))
+        self.assertEqual(Matched(self.RULES[:1], {"mx"}, ("a.org",)).limited_tags(tags), ())
 
 
 class Manners(SynchronousTestCase):

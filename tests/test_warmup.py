@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailerq.limits import Value
 from mailerq.schedule_rules import ScheduleRule
-from mailerq.warmup import DAY, Warmup
+from mailerq.warmup import DAY, Schedule, Warmup
 
 NOW = datetime(2026, 11, 24, 18, tzinfo=UTC).timestamp()
 ONE, TWO = "192.0.2.7", "192.0.2.8"
@@ -21,14 +21,23 @@ RULE = ScheduleRule(5, pool="fresh", mx="*.google.com", steps=((1, 1.0), (2, 2.0
 TODAY = {"pool fresh, mx *.google.com from 192.0.2.7": {"day": 1, "date": "2026-11-24"}}
 
 
+def schedule_of(warmup: Warmup) -> Schedule:
+    """The one that there is."""
+    schedule = warmup.schedule_of(ONE, GMAIL, GOOGLE, POOLS)
+    assert schedule is not None
+    return schedule
+
+
 def rate(warmup: Warmup, now: float, source: str | None = ONE) -> float | None:
     """Messages per minute; None: no limit."""
-    value = warmup.value(source, GMAIL, GOOGLE, POOLS, now)
+    schedule = warmup.schedule_of(source, GMAIL, GOOGLE, POOLS)
+    value = None if schedule is None else schedule.value(now)
     return None if value is None else value.number
 
 
 def sent(warmup: Warmup, now: float, source: str | None = ONE) -> bool:
-    return warmup.sent(source, GMAIL, GOOGLE, POOLS, now)
+    schedule = warmup.schedule_of(source, GMAIL, GOOGLE, POOLS)
+    return schedule is not None and schedule.sent(now)
 
 
 class Days(SynchronousTestCase):
@@ -39,7 +48,7 @@ class Days(SynchronousTestCase):
 
     def test_first(self) -> None:
         """Before the first mail it is the first day, with the line of the schedule."""
-        value = self.warmup.value(ONE, GMAIL, GOOGLE, POOLS, NOW)
+        value = schedule_of(self.warmup).value(NOW)
         self.assertEqual(value, Value(1.0, 5, True, cause="warm-up day 1 of 6", shared="pool fresh, mx *.google.com"))
 
     def test_counted_once_a_day(self) -> None:
@@ -70,7 +79,7 @@ class Days(SynchronousTestCase):
         """Where the last day has a rate, it stays."""
         self.warmup = Warmup((ScheduleRule(5, ip=ONE, domain="*", steps=((1, 3.0),)),))
         sent(self.warmup, NOW)
-        value = self.warmup.value(ONE, GMAIL, GOOGLE, POOLS, NOW + DAY)
+        value = schedule_of(self.warmup).value(NOW + DAY)
         cause = "warm-up day 2, as on day 1"
         self.assertEqual(value, Value(3.0, 5, True, cause=cause, shared="ip 192.0.2.7, domain *"))
 
@@ -109,7 +118,7 @@ class Whose(SynchronousTestCase):
         self.assertIsNone(warmup.schedule_of("192.0.2.9", GMAIL, GOOGLE, POOLS))
         self.assertIsNone(warmup.schedule_of(None, GMAIL, GOOGLE, POOLS))
         self.assertIsNone(warmup.schedule_of(ONE, {"a.example"}, {"mx.a.example"}, POOLS))
-        self.assertFalse(warmup.sent("192.0.2.9", GMAIL, GOOGLE, POOLS, NOW))
+        self.assertIsNone(warmup.schedule_of("192.0.2.9", GMAIL, GOOGLE, POOLS))
 
     def test_sites_share(self) -> None:
         """All sites of a provider count the same days."""

@@ -24,10 +24,6 @@ class Ledger:
         self._providers = array("H")
         self._since = array("d")
 
-    def new_number(self) -> int:
-        """A number that no job has."""
-        return len(self._states)
-
     def arrive(self, number: int, provider: int, now: float) -> None:
         """A job is published."""
         while number >= len(self._states):
