@@ -7,6 +7,7 @@ Pure. Limits that change with the time are those of the last ``refresh``.
 from __future__ import annotations
 
 from mailerq.budget import MESSAGE_RATES, Budget
+from mailerq.limit_rules import DEFAULT_LIMITS
 from mailerq.limits import Limits, Matched, Value
 from mailerq.mail import Mail
 from mailerq.pauses import Pause, SitePauses
@@ -17,7 +18,6 @@ from mailerq.throttle import Pace
 from mailerq.warmup import Schedule
 from mailerq.window import Window
 
-INITIAL_CONNECTIONS = 5.0
 NEVER = float("inf")
 
 
@@ -29,7 +29,7 @@ class Allowance:
         self.route = route
         self.terms = terms
         self.domains: set[str] = set()
-        self._rules = Matched(terms.rules, self.mx_names(), terms.domains_of(route.key))
+        self._rules = Matched(terms.rules, self.route.mx_names, terms.domains_of(route.key))
         self.paces: dict[PaceName, Pace] = {}
         self.windows: dict[str | None, Window] = {}
         self.slowdowns: dict[str | None, SlowDown] = {}
@@ -60,7 +60,7 @@ class Allowance:
     def renew(self, terms: Terms, now: float = 0.0) -> None:
         """Other limits hold from now on; what was used up is not forgotten."""
         self.terms = terms
-        self._rules = Matched(terms.rules, self.mx_names(), terms.domains_of(self.route.key))
+        self._rules = Matched(terms.rules, self.route.mx_names, terms.domains_of(self.route.key))
         for domain in sorted(self.domains):
             if self._rules.know_domain(domain):
                 terms.note_domain(self.route.key, domain)
@@ -97,10 +97,6 @@ class Allowance:
 
     # -- what holds --------------------------------------------------------------------------------------------------
 
-    def mx_names(self) -> set[str]:
-        """The names of the hosts."""
-        return {host.mx for host in self.route.hosts if host.mx}
-
     def budget(self, source: str | None) -> Budget:
         """What mail from ``source`` may do here."""
         found = self._budgets.get(source)
@@ -130,7 +126,7 @@ class Allowance:
         if source is None or not self.terms.warmup:
             return None
         if source not in self._schedules:
-            schedule = self.terms.warmup.schedule_of(source, self.domains, self.mx_names(), self.terms.pools)
+            schedule = self.terms.warmup.schedule_of(source, self.domains, self.route.mx_names, self.terms.pools)
             self._schedules[source] = schedule
         return self._schedules[source]
 
@@ -146,8 +142,7 @@ class Allowance:
         """What mail with ``tag`` from ``source`` may do here, in addition."""
         found = self._tag_budgets.get((source, tag))
         if found is None:
-            terms = self.terms
-            limits = self._rules.tag_limits(source, terms.pools, tag)
+            limits = self._rules.tag_limits(source, self.terms.pools, tag)
             found = self._tag_budgets[source, tag] = Budget(self._find_pace, source, limits)
         return found
 
@@ -168,7 +163,7 @@ class Allowance:
         """How many connections it is believed to bear from ``source``."""
         window = self.windows.get(source)
         if window is None:
-            initial = self.budget(source).number("initial_connections", INITIAL_CONNECTIONS)
+            initial = self.budget(source).number("initial_connections", DEFAULT_LIMITS["initial_connections"])
             window = self.windows[source] = Window(initial)
         return window
 
@@ -184,7 +179,7 @@ class Allowance:
         pauses = self.terms.pauses
         if pauses.version != self._version:
             self._version = pauses.version
-            self._pauses = pauses.of_site(self.domains, self.mx_names(), self.route.key) or None
+            self._pauses = pauses.of_site(self.domains, self.route.mx_names, self.route.key) or None
         return self._pauses
 
     def pause_of(self, mail: Mail, now: float) -> Pause | None:

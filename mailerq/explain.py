@@ -229,7 +229,7 @@ def _offline(site: Site, around: Around) -> Iterator[Limit]:
 def _pauses(site: Site, around: Around) -> Iterator[Limit]:
     """The pauses that stop its mail, or some of it."""
     terms, sources = site.allowance.terms, _sources(site)
-    for pause in terms.pauses.of_site(site.domains, site.allowance.mx_names(), site.key):
+    for pause in terms.pauses.of_site(site.domains, site.route.mx_names, site.key):
         if pause.end <= around.now:
             continue
         scope = pause.scope

@@ -125,13 +125,7 @@ class Journal:
         if not self._left:
             return None
         self._forget_old()
-        found = self._left.get(digest)
-        if not found:
-            return None
-        remembered = found.pop(0)
-        if not found:
-            del self._left[digest]
-        return remembered
+        return take_first(self._left, digest)
 
     def close(self, connected: bool = True) -> None:
         """Throw out what is settled, and let others have it. If the broker is not ``connected``, acknowledgements of
@@ -241,6 +235,17 @@ def _refuse_what_is_not_ours(path: Path) -> None:
     content = path.read_bytes().rstrip(b"\0")
     if content and not _OURS.search(content):
         raise FileExistsError(f"{path} is something else than a journal; it would be overwritten")
+
+
+def take_first(left: dict[bytes, list[Remembered]], digest: bytes) -> Remembered | None:
+    """Take the first of those that were left with that digest; None: there is none."""
+    found = left.get(digest)
+    if not found:
+        return None
+    remembered = found.pop(0)
+    if not found:
+        del left[digest]
+    return remembered
 
 
 def _lock(path: Path) -> int:

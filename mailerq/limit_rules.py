@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 
-from mailerq.shapes import Read, ip, rate, text, time, times, whole, word, wrong
-from mailerq.yaml_source import Node, Problem, Table, Wrong, is_null, quoted, suggestion
+from mailerq.shapes import Read, each_entry, ip, rate, text, time, times, whole, word, wrong
+from mailerq.yaml_source import Node, Problem, Table, Wrong, quoted, suggestion
 
 COUNTS: dict[str, Read] = {
     "messages-per-minute": rate(),
@@ -83,16 +83,8 @@ def limit_rule(node: Node) -> LimitRule:
         raise wrong(node, 'must be a mapping, as in {domain: "*", max-connections: 20}')
     rule: dict[str, Any] = {"values": {}}
     problems = _misplaced(node)
-    for name, entry in node.entries.items():
-        try:
-            if name not in KEYS:
-                problems.append(Problem(entry.mark, name, f"unknown key{suggestion(name, KEYS)}"))
-            elif is_null(entry.node):
-                raise wrong(entry.node, "cannot be null (to lift a limit, write a large number)")
-            else:
-                _read(name, entry.node, rule)
-        except Wrong as error:
-            problems += [problem.under(name) for problem in error.problems]
+    no_null = "cannot be null (to lift a limit, write a large number)"
+    problems += each_entry(node, KEYS, lambda name, entry: _read(name, entry.node, rule), no_null)
     if not any(name in SCOPES for name in node.entries) and all(name in KEYS for name in node.entries):
         what = 'must say for whom it is: domain, mx, ip, pool or tag (all: domain: "*")'
         problems.append(Problem(node.mark, "", what))

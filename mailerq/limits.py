@@ -76,8 +76,17 @@ def _any(text: str | None, names: Iterable[str]) -> bool:
     return text is None or any(map(pattern(text), names))
 
 
-def _is_for(rule: Rule, source: str | None, pools: Pools) -> bool:
-    """Whether a rule holds for mail from a local address."""
+class FromRule(Protocol):
+    """What says for which local addresses it is; None: for all."""
+
+    @property
+    def ip(self) -> str | None: ...
+    @property
+    def pool(self) -> str | None: ...
+
+
+def is_from(rule: FromRule, source: str | None, pools: Pools) -> bool:
+    """Whether a rule holds for mail from a local address (None: the system picks one)."""
     if rule.ip is not None and (source is None or not pattern(rule.ip)(source)):
         return False
     return rule.pool is None or (source is not None and source in pools.get(rule.pool, ()))
@@ -165,7 +174,7 @@ class Matched:
 def _values(rules: Iterable[Rule], source: str | None, pools: Pools, tag: str | None = None) -> Limits:
     found: Limits = {}
     for rule in rules:
-        if _is_for(rule, source, pools):
+        if is_from(rule, source, pools):
             per_source = rule.ip is not None or rule.pool is not None
             for key, number in rule.values.items():
                 found[key] = Value(number, rule.line, per_source, tag)

@@ -80,8 +80,8 @@ def _is_paused(site: Site, mail: Mail, source: str | None, around: Round, found:
     pause = site.allowance.pause_from(source, mail, around.now)
     if pause is None:
         return False
-    found.paused = min(found.paused, NEVER if pause.until is None else pause.until)
-    found.pausing = f"pause ({pause.why})" if pause.why else "pause"
+    found.paused = min(found.paused, pause.end)
+    found.pausing = pause.told
     return True
 
 

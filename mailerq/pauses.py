@@ -6,14 +6,14 @@ Pure. ``site.py`` asks ``of_site`` once for each ``version``, and the answer for
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
 from math import inf, isfinite
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-Pools = Mapping[str, Collection[str]]
+from mailerq.limits import Pools, pattern
+
 _CASELESS = ("domain", "mx", "ip")
 
 
@@ -43,7 +43,7 @@ class Scope(Struct, frozen=True):
     def fits_mail(self, domain: str | None, tags: Collection[str]) -> bool:
         """Whether, at such a site, that mail is meant."""
         return (self.domain is None or (domain is not None and _fits(self.domain, domain))) and (
-            self.tag is None or any(fnmatchcase(tag, self.tag) for tag in tags)
+            self.tag is None or any(map(pattern(self.tag), tags))
         )
 
     def fits_source(self, source: str | None, pools: Pools) -> bool:
@@ -83,6 +83,11 @@ class Pause(Struct, frozen=True):
     def end(self) -> float:
         """When it ends; infinity where nobody knows."""
         return inf if self.until is None else self.until
+
+    @property
+    def told(self) -> str:
+        """What is said of a mail that waits for it to end."""
+        return f"pause ({self.why})" if self.why else "pause"
 
 
 class SitePauses:
@@ -218,5 +223,5 @@ def _scope(parts: Mapping[str, Any]) -> Scope:
     return Scope(**given)
 
 
-def _fits(pattern: str, name: str) -> bool:
-    return fnmatchcase(name.lower(), pattern)
+def _fits(wanted: str, name: str) -> bool:
+    return pattern(wanted)(name.lower())

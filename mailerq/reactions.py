@@ -79,13 +79,11 @@ class Reactions:
         if reaction.fewer:
             site.allowance.window(link.source).bad(now, site.census.working(link.source))
         scope = link.source if reaction.pause_scope == "address" else None
-        said = f"{outcome.code or outcome.type} {outcome.status or ''} {outcome.description}"[:200]
         if reaction.slow:
-            self._slow(site, scope, reaction, " ".join(said.split()), now)
+            self._slow(site, scope, reaction, _said(outcome), now)
         if reaction.pause:
-            why = " ".join(said.split())
             version = self.pauses.version
-            self.pauses.add(now, now + reaction.pause, why, site=site.key, ip=scope, by="reply")
+            self.pauses.add(now, now + reaction.pause, _said(outcome), site=site.key, ip=scope, by="reply")
             if self.pauses.version != version:
                 self._note(_PAUSED, self.pauses.as_notes)
                 self._changed(site)
@@ -144,3 +142,9 @@ class Reactions:
         over = [site for site, slowdowns in self._slowed.items() if all(s.is_over(now) for s in slowdowns.values())]
         for site in over:
             del self._slowed[site]
+
+
+def _said(outcome: Outcome) -> str:
+    """What the host said, in one line."""
+    said = f"{outcome.code or outcome.type} {outcome.status or ''} {outcome.description}"[:200]
+    return " ".join(said.split())

@@ -14,8 +14,8 @@ import attrs
 
 from mailerq.bounce_classes import BOUNCE_CLASSES, GREYLISTED
 from mailerq.patterns import matches, trouble
-from mailerq.shapes import Read, items, plain, rate, switch, text, time, whole, word, wrong
-from mailerq.yaml_source import Items, Node, Problem, Scalar, Table, Wrong, is_null, quoted, suggestion
+from mailerq.shapes import Read, each_entry, items, plain, rate, switch, text, time, whole, word, wrong
+from mailerq.yaml_source import Entry, Items, Node, Problem, Scalar, Table, Wrong, quoted, suggestion
 
 TYPES = (
     *("nohosts", "bind", "refused", "connect", "noaccess", "error", "lost", "timeout", "nodata", "expired", "idle"),
@@ -213,20 +213,14 @@ def response(node: Node) -> ResponseRule:
     if not isinstance(node, Table):
         raise wrong(node, "must be a mapping, as in {code: 4xx, text: too many connections, connections: fewer}")
     values: dict[str, Any] = {}
-    problems = []
-    for name, entry in node.entries.items():
-        try:
-            if name not in KEYS:
-                problems.append(Problem(entry.mark, name, f"unknown key{suggestion(name, KEYS)}"))
-                continue
-            if is_null(entry.node):
-                raise wrong(entry.node, "cannot be null (leave it out)")
-            attribute, read = KEYS[name]
-            values[attribute] = read(entry.node)
-            if name in MATCH and not values[attribute]:
-                raise wrong(entry.node, "names none")
-        except Wrong as error:
-            problems += [problem.under(name) for problem in error.problems]
+
+    def read(name: str, entry: Entry) -> None:
+        attribute, read_value = KEYS[name]
+        values[attribute] = read_value(entry.node)
+        if name in MATCH and not values[attribute]:
+            raise wrong(entry.node, "names none")
+
+    problems = each_entry(node, KEYS, read, "cannot be null (leave it out)")
     if not problems:
         problems = [
             Problem(node.entries[name].mark if name else node.mark, name, what) for name, what in _contradictions(node)

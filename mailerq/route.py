@@ -44,6 +44,11 @@ class Route(msgspec.Struct, frozen=True):
     hosts: tuple[Host, ...]
     expires: float = float("inf")
 
+    @property
+    def mx_names(self) -> set[str]:
+        """The names of the hosts."""
+        return {host.mx for host in self.hosts if host.mx}
+
 
 class NoHosts(msgspec.Struct, frozen=True):
     """There is no host to go to. ``sure``: the domain does not exist, or has neither MX nor address; asking again would

@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 
 from mailerq.limit_rules import SCOPES as LIMIT_SCOPES
-from mailerq.shapes import rate, scalar, wrong
-from mailerq.yaml_source import Items, Node, Problem, Scalar, Table, Wrong, is_null, quoted, suggestion
+from mailerq.shapes import each_entry, rate, scalar, wrong
+from mailerq.yaml_source import Entry, Items, Node, Problem, Scalar, Table, Wrong, quoted, suggestion
 
 Steps = tuple[tuple[int, float | None], ...]
 SCOPES = {name: LIMIT_SCOPES[name] for name in ("ip", "pool", "mx", "domain")}
@@ -51,19 +51,14 @@ def schedule_rule(node: Node) -> ScheduleRule:
     if not isinstance(node, Table):
         raise wrong(node, 'must be a mapping, as in {ip: 192.0.2.7, mx: "*.google.com", days: [50/d, 100/d]}')
     rule: dict[str, Any] = {}
-    problems = _missing(node)
-    for name, entry in node.entries.items():
-        try:
-            if name not in KEYS:
-                problems.append(Problem(entry.mark, name, f"unknown key{suggestion(name, KEYS)}"))
-            elif is_null(entry.node):
-                raise wrong(entry.node, "cannot be null")
-            elif name in SCOPES:
-                rule[name] = SCOPES[name](entry.node)
-            else:
-                rule["steps"] = _days(entry.node) if name == "days" else _steps(entry.node)
-        except Wrong as error:
-            problems += [problem.under(name) for problem in error.problems]
+
+    def read(name: str, entry: Entry) -> None:
+        if name in SCOPES:
+            rule[name] = SCOPES[name](entry.node)
+        else:
+            rule["steps"] = _days(entry.node) if name == "days" else _steps(entry.node)
+
+    problems = _missing(node) + each_entry(node, KEYS, read, "cannot be null")
     if problems:
         raise Wrong(problems)
     return ScheduleRule(node.mark.line, **rule)

@@ -323,14 +323,18 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings of a file; None: the built-in defaults. Raises ``SettingsError`` with all that is wrong."""
     if path is None:
         return parse("", "built-in defaults", environ)
+    return parse(content_of(path), path, environ)
+
+
+def content_of(path: str) -> str:
+    """The text of a YAML file. Raises ``SettingsError``."""
     try:
-        content = Path(path).read_text(encoding="utf-8-sig")
+        return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror or error}"]) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise SettingsError([f"{path}:{line}:1: is not written in UTF-8"]) from None
-    return parse(content, path, environ)
 
 
 def parse(text: str, name: str, environ: Mapping[str, str]) -> Settings:

@@ -7,7 +7,7 @@ attributes were declared with ``key``: that class is the only place where a key,
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -59,6 +59,23 @@ def values_of(cls: type[Any], node: Node) -> tuple[dict[str, Any], list[Problem]
         except Wrong as error:
             problems += [problem.under(name) for problem in error.problems]
     return values, problems
+
+
+def each_entry(node: Table, keys: Collection[str], read: Callable[[str, Entry], None], no_null: str) -> list[Problem]:
+    """Hands each entry of a mapping to ``read``. Returns all that is wrong: unknown keys, ``null`` (``no_null`` says
+    why), and what ``read`` raises (``Wrong``)."""
+    problems: list[Problem] = []
+    for name, entry in node.entries.items():
+        try:
+            if name not in keys:
+                problems.append(Problem(entry.mark, name, f"unknown key{suggestion(name, keys)}"))
+            elif is_null(entry.node):
+                raise wrong(entry.node, no_null)
+            else:
+                read(name, entry)
+        except Wrong as error:
+            problems += [problem.under(name) for problem in error.problems]
+    return problems
 
 
 def _value(field: Any, node: Node) -> Any:

@@ -71,8 +71,8 @@ class Site:
         self.tag_parking: dict[str, Parking] = {}
         self.wake: float | None = None
         self.waits_for_room = False
-        self._expires = NEVER  # no mail that waits expires before
         self.set_up = 0.0  # seconds that it took to set up the last connection
+        self._expires = NEVER  # no mail that waits expires before
         self._opened_at = 0.0
         self._hungry: Lane | None = None  # has no connection, and there may be no more: another lane must let one go
 
@@ -493,5 +493,4 @@ class Site:
 
 def _until_over(mail: Mail, pause: Pause, again: float) -> Park:
     """Away until the pause is over, or until it is time to see whether somebody has ended it."""
-    until = again if pause.until is None else min(pause.until, again)
-    return Park(mail, until, f"pause ({pause.why})" if pause.why else "pause", mail.turn)
+    return Park(mail, min(pause.end, again), pause.told, mail.turn)

@@ -83,8 +83,7 @@ class Terms:
         """What of the limits is a recipient domain's own; None: nothing is."""
         if not self._have_manners:
             return None
-        names = {host.mx for host in route.hosts if host.mx}
-        return manner(self.rules, mail.job.domain, names, mail.tags)
+        return manner(self.rules, mail.job.domain, route.mx_names, mail.tags)
 
     def pace(self, own: dict[PaceName, Pace], site: tuple[str, ...], name: PaceName, value: Value, now: float) -> Pace:
         """The pace of that name, one of ``own`` (a site's); begun if it is new, as remembered from an earlier life; at

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
-from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
-from mailerq.limits import Value
+from mailerq.limits import Pools, Value, is_from, pattern
 
 DAY = 86400.0
 _EPOCH = date(1970, 1, 1).toordinal()
-Pools = Mapping[str, Collection[str]]
 Counts = dict[str, dict[str, Any]]
 
 
@@ -114,7 +112,7 @@ class Warmup:
         if source is None:
             return None
         for rule in reversed(self.rules):
-            if _is_from(rule, source, pools) and _is_to(rule, domains, mx_names):
+            if is_from(rule, source, pools) and _is_to(rule, domains, mx_names):
                 schedule = self._schedules.get((rule.name, source))
                 if schedule is None:
                     schedule = self._schedules[rule.name, source] = Schedule(rule, source, self.counts)
@@ -129,14 +127,9 @@ class Warmup:
         return bool(self.rules)
 
 
-def _is_from(rule: Rule, source: str, pools: Pools) -> bool:
-    fits = rule.ip is None or fnmatchcase(source, rule.ip)
-    return fits and (rule.pool is None or source in pools.get(rule.pool, ()))
-
-
 def _is_to(rule: Rule, domains: Collection[str], mx_names: Collection[str]) -> bool:
     return _fits(rule.domain, domains) and _fits(rule.mx, mx_names)
 
 
-def _fits(pattern: str | None, names: Collection[str]) -> bool:
-    return pattern is None or any(fnmatchcase(name.lower(), pattern) for name in names)
+def _fits(wanted: str | None, names: Collection[str]) -> bool:
+    return wanted is None or any(pattern(wanted)(name.lower()) for name in names)

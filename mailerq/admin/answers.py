@@ -139,7 +139,7 @@ class Answers:
         found = [site for site in sites if names & site.domains]
         for site in found:
             yield explain(site, self._around())
-        hosted = [site for site in sites if site not in found and names & {host.mx for host in site.route.hosts}]
+        hosted = [site for site in sites if site not in found and names & site.route.mx_names]
         if hosted:
             yield Note(f"{domain} is a host of:")
             yield from self._rows(hosted, MOST_SITES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mailerq.journal import Remembered
+from mailerq.journal import Remembered, take_first
 
 
 class MemoryJournal:
@@ -55,13 +55,7 @@ class MemoryJournal:
 
     def recall(self, digest: bytes) -> Remembered | None:
         """What an earlier life left open of a job with this body, once."""
-        found = self._left.get(digest) if self._left else None
-        if not found:
-            return None
-        remembered = found.pop(0)
-        if not found:
-            del self._left[digest]
-        return remembered
+        return take_first(self._left, digest)
 
     def close(self, connected: bool = True) -> None:
         """Nothing is to be closed."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from mailerq.settings import Settings, SettingsError
+from mailerq.settings import Settings, content_of
 from mailerq.simulate.grouped import Grouped
 from mailerq.simulate.job_file import JobFile
 from mailerq.simulate.mix import Mix, parse_mix
@@ -24,14 +24,7 @@ Progress = Callable[[Simulation], None]
 def load_mix(path: str | None) -> Mix:
     """The mix of a file; None: the one that is built in. Raises ``SettingsError`` with all that is wrong."""
     name = path or str(DEFAULT)
-    try:
-        text = Path(name).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise SettingsError([f"{name}: cannot be read: {error.strerror or error}"]) from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise SettingsError([f"{name}:{line}:1: is not written in UTF-8"]) from None
-    return parse_mix(text, name, os.environ)
+    return parse_mix(content_of(name), name, os.environ)
 
 
 def simulate(
