@@ -57,6 +57,7 @@ def find_host(site: Site, wish: Wish, around: Round, found: Obstacles) -> Host |
         found.late = min(found.late, at or NEVER)
         return None
     most = budget.of("ip_max_connections")
+    refused = len(site.census.refused)
     for host in around.world.order(site.route):
         address = host.address
         if address in mail.tried or not same_family(source, address):
@@ -65,13 +66,14 @@ def find_host(site: Site, wish: Wish, around: Round, found: Obstacles) -> Host |
         at, why = _due(site, wish, budget, address, around.now)
         if until > around.now:
             found.back = min(found.back, until)
-        elif any(site.census.to(value, source, address) >= value.number for value in most):
+        elif any(site.census.is_full_at(value, source, address) for value in most):
             found.event = True
             mail.blocked_by = "ip-max-connections"
         elif at > around.now:
             found.late = min(found.late, at)
             mail.blocked_by = why
         else:
+            del site.census.refused[refused:]  # the others are not needed
             return host
     return None
 
@@ -132,11 +134,11 @@ def _due(site: Site, wish: Wish, budget: Budget, address: str | None, now: float
 def _is_full(site: Site, lane: Lane, source: str | None, budget: Budget) -> str:
     """The limit on connections that is reached; '' if none is."""
     for value in budget.of("max_connections"):
-        if site.census.count(value, source) >= value.number:
+        if site.census.is_full(value, source):
             site.is_full_for(lane)
             return named("max_connections", value)
     for value in budget.of("max_starting"):
-        if site.census.starting(value, source) >= value.number:
+        if site.census.is_busy(value, source):
             return named("max_starting", value)
     return ""
 

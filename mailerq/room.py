@@ -6,15 +6,18 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mailerq.commons import Count
     from mailerq.lane import Link
     from mailerq.site import Site
 
 
 class Room:
-    """``open`` connections there are, ``most`` there may be. Sites that need one more stand in line."""
+    """``open`` connections there are, ``most`` there may be. Sites that need one more stand in line. ``shared`` counts
+    those of all engines, where several share the room."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, shared: Count | None = None) -> None:
         self.most = most
+        self.shared = shared
         self.open = 0
         self._line: dict[Site, None] = {}  # in their order
         self._idle: dict[Link, None] = {}  # the one that became idle first, first
@@ -22,6 +25,8 @@ class Room:
     @property
     def left(self) -> int:
         """How many more may be opened."""
+        if self.shared is not None:
+            return int(self.shared.allowed(self.most)) - self.open
         return self.most - self.open
 
     def next_in_line(self) -> list[Site]:
@@ -37,6 +42,15 @@ class Room:
             return None
         self._line[site] = None  # behind the others, if it has had some
         return next(iter(self._idle), None)
+
+    @property
+    def rest(self) -> bool:
+        """Whether any connection has nothing to do."""
+        return bool(self._idle)
+
+    def idle(self) -> list[Link]:
+        """The connections that have nothing to do."""
+        return list(self._idle)
 
     def forget(self, site: Site) -> None:
         """A site is no more."""

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from mailerq.agenda import Agenda
 from mailerq.attempt import Outcome, State, Type
+from mailerq.commons import ALL, Commons
 from mailerq.hosts import Hosts
 from mailerq.interfaces import IConnectionOwner
 from mailerq.lane import Lane, LaneKey, Link
@@ -30,6 +31,7 @@ from mailerq.reactions import Reactions
 from mailerq.room import Room
 from mailerq.route import Host, Route, order
 from mailerq.settings import Settings
+from mailerq.sharing import Sharing
 from mailerq.site import Site
 from mailerq.terms import Terms
 
@@ -74,7 +76,8 @@ Connect = Callable[[Any, Link, str], Any]
 @implementer(IConnectionOwner)
 class Scheduler:
     """All sites. ``connect`` makes the connections; ``dice`` shuffles hosts of equal preference. ``memory`` keeps paces
-    and ``notes`` pauses, slow-downs and warm-ups over the end of the process; without them they are forgotten then."""
+    and ``notes`` pauses, slow-downs and warm-ups over the end of the process; without them they are forgotten then.
+    ``commons`` says what of the limits is this engine's, where several share them."""
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class Scheduler:
         *,
         memory: PacesFile | None = None,
         notes: Notes | None = None,
+        commons: Commons | None = None,
     ) -> None:
         self.clock = clock
         self.agenda = Agenda(clock)
@@ -92,14 +96,15 @@ class Scheduler:
         self.sites: dict[tuple[str, ...], Site] = {}
         self.hold = settings.delivery.hold
         self.reactions = Reactions(settings, notes, self._limits_changed)
-        self.terms = self._terms(settings, memory)
+        self.terms = self._terms(settings, memory, commons)
         self.way: Way
         self._settings = settings
         self._connect = connect
         self._dice = dice
         self._dirty: dict[Site, None] = {}
         self._running = False
-        self.all_room = Room(settings.smtp.max_connections)
+        self.all_room = Room(settings.smtp.max_connections, None if commons is None else commons.count(ALL))
+        self.sharing = None if commons is None else self._share(commons)
         self._floor = 0.0
         self._drained: Deferred[None] | None = None
 
@@ -132,9 +137,13 @@ class Scheduler:
         site.will_wait(mail)
         self._touch(site)
 
-    def _terms(self, settings: Settings, memory: PacesFile | None) -> Terms:
+    def _terms(self, settings: Settings, memory: PacesFile | None, commons: Commons | None) -> Terms:
         reactions = self.reactions
-        return Terms(settings.limits, settings.pools, reactions.pauses, reactions.warmup, memory)
+        return Terms(settings.limits, settings.pools, reactions.pauses, reactions.warmup, memory, commons=commons)
+
+    def _share(self, commons: Commons) -> Sharing:
+        later = self.clock.callLater
+        return Sharing(commons, self.sites, self.all_room, look=self._touch, close=self._close_idle, later=later)
 
     def reload(self, settings: Settings) -> None:
         """Other limits, rules and times hold from now on; nothing that was used up is forgotten."""
@@ -144,7 +153,7 @@ class Scheduler:
         self.hosts.offline_time = settings.delivery.offline_time
         self.hosts.tls_forget = settings.smtp.tls_forget
         self.reactions.renew(settings)
-        self.terms = self.terms.renewed(self._terms(settings, self.terms.memory))
+        self.terms = self.terms.renewed(self._terms(settings, self.terms.memory, self.terms.commons))
         for site in self.sites.values():
             site.reload(self.terms, self.now())
             self._touch(site)
@@ -237,15 +246,20 @@ class Scheduler:
 
     def _look_at(self, site: Site, now: float) -> None:
         before = self.all_room.open
-        for move in site.next_moves(now, self):
+        sharing = self.sharing
+        for move in site.next_moves(now, self) if sharing is None else sharing.next_moves(site, now, self):
             self._make(site, move, now)
         idle = self.all_room.looked_at(site, self.all_room.open > before)
         if idle is not None:
-            self.all_room.works(idle)
-            idle.lane.idle.remove(idle)
-            idle.client.quit()
+            self._close_idle(idle)
         if not site.links and not site.waiting():
             self._forget_later(site, now)
+
+    def _close_idle(self, link: Link) -> None:
+        """One that rests is closed for the sake of others."""
+        self.all_room.works(link)
+        link.lane.idle.remove(link)
+        link.client.quit()
 
     def _make(self, site: Site, move: Move, now: float) -> None:
         if isinstance(move, Give):
@@ -303,6 +317,11 @@ class Scheduler:
         if self._drained is not None or link.sent >= most or self.all_room.is_wanted(link):
             link.client.quit()
             return
+        if self.sharing is not None:
+            if self.sharing.gives_way(link, now):
+                link.client.quit()
+                return
+            self.sharing.rests()
         link.idle_since = now
         link.lane.idle.append(link)
         self.all_room.rests(link)
@@ -318,7 +337,12 @@ class Scheduler:
             return None
         aside: list[Move] = []
         site = link.lane.site
-        mail = site.next_mail(link, now, aside)
+        if self.sharing is None:
+            mail = site.next_mail(link, now, aside)
+        elif self.sharing.gives_way(link, now):
+            return None
+        else:
+            mail = self.sharing.next_mail(site, link, now, aside)
         for move in aside:
             self._make(site, move, now)
         return None if mail is None else self._with_body(link, mail, now)
@@ -482,6 +506,8 @@ class Scheduler:
         site = link.lane.site
         site.closed(link)
         self.all_room.open -= 1
+        if self.sharing is not None:
+            self.sharing.closed(link)
         self._touch(site)
         if self._drained is not None:
             self._look_if_drained()
@@ -499,6 +525,8 @@ class Scheduler:
         elif self.sites.get(site.key) is site:
             del self.sites[site.key]
             self.all_room.forget(site)
+            if self.sharing is not None:
+                self.sharing.forget(site)
 
     def _drain_site(self, site: Site) -> None:
         for lane in site.lanes.values():

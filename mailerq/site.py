@@ -14,7 +14,6 @@ from typing import Protocol
 from mailerq.allowance import NEVER, Allowance
 from mailerq.attempt import utc
 from mailerq.budget import MESSAGE_RATES, Budget
-from mailerq.census import Census
 from mailerq.lane import Lane, LaneKey, Link
 from mailerq.mail import Mail
 from mailerq.moves import Close, Expire, Give, Move, Open, Park, Stuck, WakeAt
@@ -65,7 +64,7 @@ class Site:
         self.allowance = Allowance(route, terms)
         self.lanes: dict[LaneKey, Lane] = {}
         self.links: set[Link] = set()
-        self.census = Census(terms.remotes)
+        self.census = terms.census(route.key)
         self.speed = Speed()
         self.parking = Parking()
         self.tag_parking: dict[str, Parking] = {}

@@ -1,4 +1,5 @@
-"""Terms: what holds for all sites, whatever the traffic: limits, pools, pauses, warm-up, and the memory of paces.
+"""Terms: what holds for all sites, whatever the traffic: limits, pools, pauses, warm-up, the memory of paces, and what
+of them is shared with other engines.
 
 One object, made by ``scheduler.py`` and handed to every site; replaced when the configuration is read again.
 """
@@ -9,13 +10,14 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from mailerq.census import Remotes
+from mailerq.census import Census, Remotes, SharedCensus
+from mailerq.commons import Commons
 from mailerq.limits import Manner, Rule, Rules, Value, manner
 from mailerq.mail import Mail
 from mailerq.parking import Away
 from mailerq.pauses import Pauses
 from mailerq.route import Route
-from mailerq.throttle import Due, Kept, Pace
+from mailerq.throttle import Due, Kept, Pace, SharedPace, Withheld
 from mailerq.warmup import Warmup
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ MOST_NAMED = 50_000  # sites of which it is remembered which rules hold for them
 
 
 class Terms:
-    """``rules`` are those of ``limits``; ``remotes`` counts connections by remote address, over all sites."""
+    """``rules`` are those of ``limits``; ``remotes`` counts connections by remote address, over all sites; ``commons``
+    says what of the limits is this engine's, where several share them."""
 
     def __init__(
         self,
@@ -38,12 +41,15 @@ class Terms:
         pauses: Pauses | None = None,
         warmup: Warmup | None = None,
         memory: PacesFile | None = None,
+        *,
+        commons: Commons | None = None,
     ) -> None:
         self.rules = Rules(rules)
         self.pools = pools
         self.pauses = pauses if pauses is not None else Pauses()
         self.warmup = warmup if warmup is not None else Warmup(())
         self.memory = memory
+        self.commons = commons
         self._remote: WeakValueDictionary[PaceName, _SharedDue] = WeakValueDictionary()
         self.remotes: Remotes = {}
         self.away = Away()
@@ -88,17 +94,31 @@ class Terms:
     def pace(self, own: dict[PaceName, Pace], site: tuple[str, ...], name: PaceName, value: Value, now: float) -> Pace:
         """The pace of that name, one of ``own`` (a site's); begun if it is new, as remembered from an earlier life; at
         the rate that holds now. What sites share is used up for all of them."""
+        full: tuple[str | None, ...] = name if name[3] is not None else (*site, *name)
+        rate = value.number if self.commons is None else self.commons.rate(full, value.number)
+        if not rate and self.commons is not None:
+            return Withheld(value.number, self.commons.seconds)
         pace = own.get(name)
         if pace is not None:
-            pace.change(value.number, now)
+            pace.change(rate, now)
+            return pace
+        cell = None if self.commons is None else self.commons.cell(full)
+        if cell is not None and self.commons is not None:
+            pace = own[name] = SharedPace(rate, cell, self.commons.lock, now)
         elif name[3] is None:
-            pace = own[name] = Pace(value.number, self._kept((*site, *name)))
+            pace = own[name] = Pace(rate, self._kept(full))
         else:
             due = self._remote.get(name)
             if due is None:
                 due = self._remote[name] = _SharedDue(self._kept(name))
-            pace = own[name] = Pace(value.number, shared=due)
+            pace = own[name] = Pace(rate, shared=due)
         return pace
+
+    def census(self, site: tuple[str, ...]) -> Census:
+        """What counts the connections of a site."""
+        if self.commons is None:
+            return Census(self.remotes)
+        return SharedCensus(self.remotes, self.commons, site)
 
     def _kept(self, name: tuple[str | None, ...]) -> Kept | None:
         return None if self.memory is None else self.memory.slot(name)

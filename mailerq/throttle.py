@@ -5,8 +5,12 @@ Pure; the caller says what time it is. ``docs/decisions/pacing.md`` has the reas
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from math import inf, nextafter
 from typing import Protocol
+
+from mailerq.commons import Cell
 
 SAME = 1e-6  # of two intervals, if they differ by less: they are kept in single precision
 
@@ -129,3 +133,89 @@ class Pace:
 
     def __repr__(self) -> str:
         return f"<Pace {60 / self.interval:g}/min, next at {self.cell.due:.3f}>"
+
+
+class SharedDue(Due):
+    """A due time that other engines move, too: it is read anew at each look. ``carry`` holds as long as nobody has."""
+
+    __slots__ = ("last", "place")
+
+    def __init__(self, place: Cell) -> None:
+        self.carry = self.since = self.restored = self.last = 0.0
+        self.by = self.kept = None
+        self.place = place
+
+    @property
+    def due(self) -> float:  # type: ignore[override]
+        """As it is at this moment."""
+        return self.place.read()[0]
+
+
+class SharedPace(Pace):
+    """A pace that several engines use up together. Who asks and takes what was found to be free does both under the
+    lock; ``take`` and ``change`` enter it themselves."""
+
+    __slots__ = ("_lock",)
+
+    cell: SharedDue
+
+    def __init__(self, per_minute: float, place: Cell, lock: AbstractContextManager[object], now: float) -> None:
+        self.cell = SharedDue(place)
+        self._lock = lock
+        self.interval = 60.0 / per_minute
+        with lock:
+            due, booked = place.read()
+        if due > now and booked:  # a debt of others is paid from now on at the rate of this one
+            self.interval = booked
+            self.change(per_minute, now)
+
+    def take(self, now: float, units: float = 1.0) -> None:
+        """Use up units, for all engines, before this returns."""
+        cell = self.cell
+        with self._lock:
+            due, _ = cell.place.read()
+            step = units * self.interval
+            if now > due:
+                due = now
+            elif due == cell.last:
+                step += cell.carry
+            later = due + step
+            carry = step - (later - due)
+            if carry > 0.0:
+                later = nextafter(later, inf)
+                carry = step - (later - due)
+            cell.place.write(later, self.interval)
+        cell.last, cell.carry, cell.since = later, carry, now
+
+    def change(self, per_minute: float, now: float | None = None) -> None:
+        """Another rate from ``now`` on. What is owed is paid at the new one, by the first of the engines that changes;
+        a debt that was booked at another rate than the one before stays as it is."""
+        interval = 60.0 / per_minute
+        if interval == self.interval:
+            return
+        with self._lock:
+            due, booked = self.cell.place.read()
+            start = self.cell.since if now is None or now < self.cell.since else now
+            if due > start and abs(booked - self.interval) <= SAME * booked:
+                due = nextafter(start + (due - start) * (interval / self.interval), inf)
+                self.cell.place.write(due, interval)
+        self.interval = interval
+
+
+class Withheld(Pace):
+    """A rate of which this engine has no part yet: nothing may go, and it is asked again each second."""
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self, per_minute: float, seconds: Callable[[], float]) -> None:
+        super().__init__(per_minute)
+        self._seconds = seconds
+
+    @property
+    def due(self) -> float:
+        """In a second, whenever that is asked."""
+        return self._seconds() + 1.0
+
+    def next_time(self, now: float) -> float:
+        """In a second."""
+        return max(now, self._seconds()) + 1.0
