@@ -44,6 +44,7 @@ from mailerq.shapes import (
 from mailerq.yaml_source import Mark, Node, Problem, Table, Wrong, quoted, read
 
 PORT = whole(1, 65535)
+MOST_WORKERS = 256
 
 
 class SettingsError(Exception):
@@ -276,10 +277,16 @@ def _no_store(node: Node) -> None:
     raise wrong(node, "this version has no message store: write null, and put the message into the job (mime)")
 
 
+AUTO = 0  # workers: as many as there are processors
+
+
 def _workers(node: Node) -> int:
-    if scalar(node).text != "1":
-        raise wrong(node, "this version runs one process: write 1")
-    return 1
+    given = scalar(node).text
+    if given == "auto":
+        return AUTO
+    if not given.isdecimal() or not given.isascii() or len(given) > 4 or not 1 <= int(given) <= MOST_WORKERS:
+        raise wrong(node, f"must be a number from 1 to {MOST_WORKERS}, or auto: as many as there are processors")
+    return int(given)
 
 
 @attrs.frozen
@@ -295,6 +302,8 @@ class Log:
 @attrs.frozen
 class Settings:
     """All of it. ``source`` is the file's name; two that say the same are equal wherever they come from.
+
+    ``workers``: how many processes, ``AUTO`` as many as there are processors.
 
     ``limits`` begin with the built-in rule for all (``domain`` ``*``), which a first rule of the file that is for all
     has been merged into; later rules win, key by key."""

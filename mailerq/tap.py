@@ -1,4 +1,4 @@
-"""Where all parts are built and joined: ``twistd mailerq``."""
+"""Where all parts are built and joined: the engine that ``twistd mailerq`` or one of its workers runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import random
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -17,12 +16,10 @@ from twisted.application.service import IService, MultiService
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python import usage
 
 from mailerq import __version__
 from mailerq.admin.answers import Answers
 from mailerq.admin.control import control_service
-from mailerq.cli import find_config
 from mailerq.delivery import Deliveries
 from mailerq.dns_query import AT_ONCE
 from mailerq.events import Events
@@ -39,39 +36,12 @@ from mailerq.resolver import Resolver
 from mailerq.scheduler import Connect, Scheduler
 from mailerq.settings import Settings, SettingsError, load, without_password
 from mailerq.smtp.factory import ConnectOptions, HostFactory
+from mailerq.worker import ALONE, Worker
 
 _log = Logger()
 
 OWN_FILES = 100  # the broker, the journal, logs, the manhole, what Python reads
 FIXED_AT_START = ("broker", "queues", "store", "journal", "state", "control", "manhole", "log", "workers")
-
-
-class Options(usage.Options):
-    """``twistd mailerq [-c FILE]``."""
-
-    synopsis = "[-c FILE]"
-    longdesc = "Takes jobs from a queue, delivers them by SMTP, publishes what came of each. SIGHUP reloads."
-
-    optParameters = [  # noqa: RUF012 (usage.Options reads it so)
-        ["config", "c", None, "configuration file [$MAILERQ_CONFIG, etc/mailerq.yaml, /etc/mailerq/mailerq.yaml]"],
-    ]
-
-    def opt_version(self) -> None:
-        """Print the version, and end."""
-        print(f"mailerq {__version__}")
-        sys.exit(0)
-
-
-def makeService(options: Options) -> MultiService:
-    """The engine as a service, from the configuration; a wrong one ends with all its errors."""
-    from twisted.internet import reactor
-
-    path = find_config(options["config"])
-    try:
-        settings = load(path)
-    except SettingsError as error:
-        raise SystemExit("mailerq: the configuration cannot be used:\n" + "\n".join(error.errors)) from None
-    return Engine(reactor, settings, path)
 
 
 def smtp_connector(reactor: Any, settings: Callable[[], Settings]) -> Connect:
@@ -102,11 +72,11 @@ def smtp_connector(reactor: Any, settings: Callable[[], Settings]) -> Connect:
     return connect
 
 
-def open_state(reactor: Any, folder: str) -> tuple[PacesFile, Notes]:
+def open_state(reactor: Any, folder: str, worker: Worker = ALONE) -> tuple[PacesFile, Notes]:
     """What is remembered of paces, pauses, slow-downs and warm-ups. Raises OSError where the folder cannot be used."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    memory = PacesFile(os.path.join(folder, "paces"), reactor.seconds)
-    return memory, Notes(os.path.join(folder, "notes.json"), reactor)
+    memory = PacesFile(worker.own(os.path.join(folder, "paces")), reactor.seconds)
+    return memory, Notes(worker.own(os.path.join(folder, "notes.json")), reactor)
 
 
 def _trust_root(path: str) -> Any:
@@ -119,13 +89,15 @@ def _trust_root(path: str) -> Any:
 
 
 class Engine(MultiService):
-    """All parts of one process, in the order in which they are started and stopped."""
+    """All parts of one process, in the order in which they are started and stopped. ``worker``: which one of several
+    it is, if there are several."""
 
-    def __init__(self, reactor: Any, settings: Settings, path: str | None) -> None:
+    def __init__(self, reactor: Any, settings: Settings, path: str | None, worker: Worker = ALONE) -> None:
         super().__init__()
         self.setName("mailerq")
         self.reactor = reactor
-        self.settings = settings
+        self.worker = worker
+        self.settings = settings = worker.share(settings)
         self.path = path
         self.dice = dice = random.Random()
         self.events = Events(reactor.seconds, lambda call: reactor.callLater(0, call))
@@ -143,12 +115,13 @@ class Engine(MultiService):
         """Connect, and take jobs as soon as that can be."""
         super().startService()
         try:
-            self.journal = Journal(self.settings.journal, self.reactor.seconds, lambda: secrets.token_hex(6))
+            journal_path = self.worker.own(self.settings.journal)
+            self.journal = Journal(journal_path, self.reactor.seconds, lambda: secrets.token_hex(6))
         except (JournalInUse, OSError) as error:
             self._refuse(f"journal: {error}")
             return
         try:
-            self.memory, self.notes = open_state(self.reactor, self.settings.state)
+            self.memory, self.notes = open_state(self.reactor, self.settings.state, self.worker)
         except OSError as error:
             self._refuse(f"state: {error}")
             return
@@ -179,7 +152,7 @@ class Engine(MultiService):
         self._on_hangup()
         self._answer()
         if self.settings.manhole:
-            self._open_manhole(self.settings.manhole)
+            self._open_manhole(self.worker.own(self.settings.manhole))
 
     def _each(self, seconds: float, call: Callable[[], None]) -> None:
         timer = TimerService(seconds, call)
@@ -239,7 +212,7 @@ class Engine(MultiService):
         in any case."""
         self.log.reopen()
         try:
-            settings = load(self.path)
+            settings = self.worker.share(load(self.path))
         except SettingsError as error:
             _log.error("not reloaded, the configuration cannot be used:\n{errors}", errors=str(error))
             return

@@ -2,4 +2,4 @@
 
 from twisted.application.service import ServiceMaker
 
-mailerq = ServiceMaker("mailerq", "mailerq.tap", "Deliver mail from a queue by SMTP.", "mailerq")
+mailerq = ServiceMaker("mailerq", "mailerq.start", "Deliver mail from a queue by SMTP.", "mailerq")
