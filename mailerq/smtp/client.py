@@ -106,6 +106,8 @@ class SmtpClient(Opening):
         if talk.large:
             self._tracker.due.append(tracker.SENDING)
             self._slices = wire.slices(talk.body)
+            if self._outlet is not None:
+                self._outlet.hold()
             self.transport.registerProducer(self, True)
             self.resumeProducing()
         else:
@@ -130,9 +132,9 @@ class SmtpClient(Opening):
         if self._phase is not Phase.READY:
             return
         if following is None or following.refusal is not None:
-            self.transport.write(b"%b.\r\n" % rest)
+            self._write(b"%b.\r\n" % rest)
         else:
-            self.transport.write(b"%b.\r\n%b" % (rest, self._open(following)))
+            self._write(b"%b.\r\n%b" % (rest, self._open(following)))
 
     def do_dot(self, reply: Reply) -> None:
         self._tracker.due.append(tracker.DOT)
@@ -218,6 +220,8 @@ class SmtpClient(Opening):
         if self._slices is not None:
             self._slices = None
             self.transport.unregisterProducer()
+            if self._outlet is not None:
+                self._outlet.free()
 
     def _end(self, step: Step, kind: Type, text: str, reply: Reply | None = None, **how: bool) -> None:
         self._stop_slices()

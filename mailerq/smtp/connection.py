@@ -21,6 +21,7 @@ from mailerq.smtp import tracker, wire
 from mailerq.smtp.auth import without_secrets
 from mailerq.smtp.deadline import Deadline
 from mailerq.smtp.extensions import NONE, Extensions
+from mailerq.smtp.outlet import Outlet, outlet
 from mailerq.smtp.reader import Garbage, Item, Overflow, Reader, quote
 from mailerq.smtp.tls import ClientTls
 from mailerq.smtp.tracker import Do, Step, Tracker
@@ -74,6 +75,7 @@ class Connection(ESMTPClient):
         self._tracker = Tracker()
         self._reader = Reader()
         self._tls: ClientTls | None = None
+        self._outlet: Outlet | None = None  # in clear only
         self._farewell: Outcome | None = None
         self._deadline = Deadline(reactor, options.timeouts.reply, self._expired)
 
@@ -111,6 +113,7 @@ class Connection(ESMTPClient):
             self.transport.abortConnection()
             return
         self._phase = Phase.SETUP
+        self._outlet = outlet(self.transport)
         self.connected_at = self.reactor.seconds()
         # The end of a message must not wait in the kernel for the acknowledgement of what was before it (RFC 896).
         no_delay = getattr(self.transport, "setTcpNoDelay", None)
@@ -235,7 +238,7 @@ class Connection(ESMTPClient):
         self._phase = Phase.CLOSING
         self._deadline.within(QUIT_PATIENCE)
         if polite:
-            self.transport.write(wire.QUIT)
+            self._write(wire.QUIT)
         self.transport.loseConnection()
 
     def _odd(self, item: Item) -> None:
@@ -268,7 +271,10 @@ class Connection(ESMTPClient):
             self._end(step, step.odd, f"more than one reply as {step.due}, the first: {quoted(reply)}", reply)
 
     def _write(self, line: bytes) -> None:
-        self.transport.write(line)
+        if self._outlet is None:
+            self.transport.write(line)
+        else:
+            self._outlet.write(line)
 
 
 def quoted(reply: Reply) -> str:

@@ -63,6 +63,9 @@ class Opening(Connection):
         self.extensions = NONE
         try:
             self._tls = ClientTls(self.options)
+            if self._outlet is not None:
+                self._outlet.hold()
+                self._outlet = None
             self.transport.startTLS(self._tls)
         except Exception as problem:  # a trust root that cannot be read, a transport without TLS
             self._end(tracker.HANDSHAKE, Type.TLS, f"TLS could not be begun: {type(problem).__name__}: {problem}")
