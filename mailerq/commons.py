@@ -10,7 +10,7 @@ address begin the names of what all sites share there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -93,6 +93,13 @@ class Commons(Protocol):
     def crowd(self, site: SiteKey, has_surplus: bool) -> int:
         """How many engines, this one included, have more mail for a site than they may send soon. They share its pace:
         turns are promised as if each had that part of it. 1 where ``rate`` is a part already."""
+
+    def note_domain(self, site: SiteKey, domain: str) -> None:
+        """A rule holds for a site because this domain is found to be of it: the other engines are to know, or the site
+        would have other limits there."""
+
+    def noted(self) -> Iterable[tuple[SiteKey, str]]:
+        """What other engines have noted so since the last time; under the lock, before each look."""
 
     def forget(self, site: SiteKey) -> None:
         """A site is no more, here."""

@@ -30,12 +30,16 @@ _log = Logger()
 AHEAD = 86400.0  # seconds: no debt from an earlier life is believed to be longer, but for a single unit
 SMALLEST = 4096  # slots in a new file: 128 kB
 _MAGIC = b"mailerq paces 1\n"
+ORDERED = b"mailerq paces 2\n"
+"""The same file, with its slots where their digests want them: ``shared_paces.py``."""
 _SLOT = Struct("@16sdfI")  # digest, due, interval, check
 _WORDS = _SLOT.size // 8  # a slot in words of eight bytes; the first slot of the file is its head: magic, time, nothing
 _DUE, _RATE = 2, 3  # the words of a slot: due; interval and check, written as one
 _RATE_WORD = Struct("@fI")
 _INTERVAL = Struct("@f")
 _WORD = Struct("@d")
+_BITS = Struct("@Q")
+_DIGEST = Struct("@QQ")
 _STAMP = 2  # the word of the head that says when it was last used
 
 
@@ -105,7 +109,7 @@ class PacesFile:
             raise FileExistsError(f"{self._path} is no file")
         self._lock = _lock(self._path)
         try:
-            _look_at_what_is_there(self._path, seconds())
+            look_at_what_is_there(self._path, seconds())
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 self._open()
@@ -194,15 +198,15 @@ class PacesFile:
         self._resize(max(os.fstat(self._file).st_size // _SLOT.size, SMALLEST))
         now = self.seconds()
         self._map[: len(_MAGIC)] = _MAGIC
-        stamp = self.words[_STAMP]
-        ahead = max(0.0, stamp - now) if isfinite(stamp) else 0.0  # the clock was set back: what is owed stays as long
+        ahead = _ahead(self.words[_STAMP], now)
         free = []
         for index, (digest, due, interval, check) in enumerate(_SLOT.iter_unpack(self._map)):
             first = index * _WORDS
             if not index:
                 continue
-            if due - ahead > now and isfinite(due) and check == _check(digest, interval) and interval >= 0.0:
-                self.words[first + _DUE] = min(due - ahead, now + max(AHEAD, interval))
+            owed = _owed((digest, due, interval, check), ahead, now)
+            if owed:
+                self.words[first + _DUE] = owed
                 self._slots[digest] = Slot(self, digest, first + _DUE, interval)
             else:
                 free.append(first)
@@ -224,16 +228,47 @@ def _rate_word(digest: bytes, interval: float) -> float:
     return word
 
 
-def _look_at_what_is_there(path: Path, now: float) -> None:
+def rate_bits(digest: tuple[int, int], interval: float) -> int:
+    """Interval and check of a slot, as the integer that has their bits."""
+    bits: int = _BITS.unpack(_RATE_WORD.pack(interval, _check(_DIGEST.pack(*digest), interval)))[0]
+    return bits
+
+
+def believed(written: bytes, now: float) -> list[tuple[tuple[int, int], float, int]]:
+    """What a file says that nobody else writes: digest, due time, and interval and check of all that are in debt."""
+    stamp = _WORD.unpack_from(written, _STAMP * 8)[0] if len(written) >= _SLOT.size else 0.0
+    found = []
+    for slot in _SLOT.iter_unpack(written[_SLOT.size : len(written) // _SLOT.size * _SLOT.size]):
+        owed = _owed(slot, _ahead(stamp, now), now)
+        if owed:
+            first, second = _DIGEST.unpack(slot[0])
+            found.append(((first, second), owed, rate_bits((first, second), slot[2])))
+    return found
+
+
+def _ahead(stamp: float, now: float) -> float:
+    """By how much the clock was set back since: what is owed stays as long."""
+    return max(0.0, stamp - now) if isfinite(stamp) else 0.0
+
+
+def _owed(slot: tuple[bytes, float, float, int], ahead: float, now: float) -> float:
+    """The due time of a slot, if it says one that is to come; else 0."""
+    digest, due, interval, check = slot
+    if due - ahead > now and isfinite(due) and check == _check(digest, interval) and interval >= 0.0:
+        return min(due - ahead, now + max(AHEAD, interval))
+    return 0.0
+
+
+def look_at_what_is_there(path: Path, now: float) -> None:
     """A file of something else is refused; a damaged one is put aside: one of ours that was cut, or whose head is gone.
     An empty one, or one of zeros, is one that was begun and not written."""
     try:
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
             whole = os.fstat(file.fileno()).st_size % _SLOT.size == 0
-            if any(head) and head != _MAGIC:
+            if any(head) and head not in (_MAGIC, ORDERED):
                 raise OSError(f"{path} is no file of paces; give the engine a `state` of its own")
-            if whole and (head == _MAGIC or _is_blank(file)):
+            if whole and (head in (_MAGIC, ORDERED) or _is_blank(file)):
                 return
     except FileNotFoundError:
         return

@@ -142,8 +142,15 @@ class Scheduler:
         return Terms(settings.limits, settings.pools, reactions.pauses, reactions.warmup, memory, commons=commons)
 
     def _share(self, commons: Commons) -> Sharing:
-        later = self.clock.callLater
-        return Sharing(commons, self.sites, self.all_room, look=self._touch, close=self._close_idle, later=later)
+        return Sharing(
+            commons,
+            self.sites,
+            self.all_room,
+            look=self._touch,
+            close=self._close_idle,
+            later=self.clock.callLater,
+            terms=lambda: self.terms,
+        )
 
     def reload(self, settings: Settings) -> None:
         """Other limits, rules and times hold from now on; nothing that was used up is forgotten."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mailerq.moves import Move
     from mailerq.room import Room
     from mailerq.site import Site, World
+    from mailerq.terms import Terms
 
 TURN_MAILS = 20  # a connection that others want is closed after so many mails,
 TURN = 1.0  # or so many seconds after it was set up,
@@ -27,7 +28,7 @@ REST = 0.1  # or after it has had nothing to do for so long: each one later than
 
 class Sharing:
     """``look(site)``: look at a site in the next turn; ``close(link)``: an idle connection is to be closed;
-    ``later(seconds, call)`` calls once."""
+    ``later(seconds, call)`` calls once; ``terms()`` are those that hold now."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Sharing:
         look: Callable[[Site], None],
         close: Callable[[Link], None],
         later: Callable[[float, Callable[[], None]], object],
+        terms: Callable[[], Terms],
     ) -> None:
         self.commons = commons
         self._sites = sites
@@ -45,6 +47,7 @@ class Sharing:
         self._look = look
         self._close = close
         self._later = later
+        self._terms = terms
         self._wanting: set[SiteKey] = set()
         self._asks = False
         commons.listen(self.changed)
@@ -54,6 +57,7 @@ class Sharing:
         commons, refused = self.commons, site.census.refused
         refused.clear()
         with commons.lock:
+            self._learn(now)
             moves = site.next_moves(now, world)
             if site.waits_for_room:
                 assert self._room.shared is not None
@@ -72,7 +76,16 @@ class Sharing:
         if not terms.have_tags and not site.budget(link.source).paced:
             return site.next_mail(link, now, aside)
         with self.commons.lock:
+            self._learn(now)
             return site.next_mail(link, now, aside)
+
+    def _learn(self, now: float) -> None:
+        """What other engines have found of sites, before anything is taken here."""
+        for key, domain in self.commons.noted():
+            site = self._sites.get(key)
+            self._terms().note_domain(key, domain, from_others=True)
+            if site is not None:
+                site.know_domain(domain, now)
 
     def gives_way(self, link: Link, now: float, idle: bool = False) -> bool:
         """Whether a connection is to be closed, as soon as its mail is done, for the sake of other engines."""

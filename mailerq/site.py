@@ -425,10 +425,16 @@ class Site:
     def _park_surplus(self, around: Round) -> None:
         """What is more than ``max-queue``, or cannot have its turn soon, is kept by the broker, not by us."""
         waiting = self.waiting()
+        commons = self.allowance.terms.commons
         if not waiting:
+            if commons is not None and not self.parking.away.count(around.now):
+                commons.crowd(self.key, False)
             return
         now, hold, parking = around.now, around.world.hold, self.parking
         interval, first, why = self._pace_of_all(now)
+        if interval and commons is not None:  # others send at this pace, too
+            has_surplus = waiting > parking.keep(waiting, interval, hold) or parking.away.count(now) > 0
+            interval *= commons.crowd(self.key, has_surplus)
         parking.is_paced(interval)
         keep = parking.keep(self.budget(None).number("max_queue", 1000), interval, hold)
         if (waiting <= keep or not interval) and parking.may_stay(waiting, keep, self.speed, hold, now):

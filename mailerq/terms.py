@@ -64,11 +64,16 @@ class Terms:
         terms.away, terms._turns = self.away, self._turns
         return terms
 
-    def note_domain(self, site: tuple[str, ...], domain: str) -> None:
+    def note_domain(self, site: tuple[str, ...], domain: str, from_others: bool = False) -> None:
         """A rule holds for a site since this domain is known to be of it: remembered when the site is forgotten, or the
-        next mail to another of its domains would not know of the rule."""
+        next mail to another of its domains would not know of the rule. ``from_others``: other engines know it."""
         known = self._named.pop(site, ())
-        self._named[site] = known if domain in known else (*known, domain)
+        if domain in known:
+            self._named[site] = known
+            return
+        self._named[site] = (*known, domain)
+        if self.commons is not None and not from_others:
+            self.commons.note_domain(site, domain)
         if len(self._named) > MOST_NAMED:
             del self._named[next(iter(self._named))]
 
@@ -104,7 +109,7 @@ class Terms:
             return pace
         cell = None if self.commons is None else self.commons.cell(full)
         if cell is not None and self.commons is not None:
-            pace = own[name] = SharedPace(rate, cell, self.commons.lock, now)
+            pace = own[name] = SharedPace(rate, cell, self.commons.lock, now, among_sites=name[3] is not None)
         elif name[3] is None:
             pace = own[name] = Pace(rate, self._kept(full))
         else:

@@ -159,14 +159,23 @@ class SharedPace(Pace):
 
     cell: SharedDue
 
-    def __init__(self, per_minute: float, place: Cell, lock: AbstractContextManager[object], now: float) -> None:
+    def __init__(
+        self,
+        per_minute: float,
+        place: Cell,
+        lock: AbstractContextManager[object],
+        now: float,
+        *,
+        among_sites: bool = False,
+    ) -> None:
         self.cell = SharedDue(place)
         self._lock = lock
         self.interval = 60.0 / per_minute
         with lock:
             due, booked = place.read()
-        if due > now and booked:  # a debt of others is paid from now on at the rate of this one
-            self.interval = booked
+        slower = self.interval > booked or not among_sites  # sites have rates of their own at one remote address
+        if due > now and booked and slower and abs(booked - self.interval) > SAME * booked:
+            self.interval = booked  # what an earlier life owes is paid from now on at the rate of this one
             self.change(per_minute, now)
 
     def take(self, now: float, units: float = 1.0) -> None:

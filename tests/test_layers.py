@@ -15,7 +15,7 @@ PURE = [
     *("settings", "limit_rules", "shapes", "units", "yaml_source", "queues/codec"),
     *("smtp/wire", "smtp/reader", "smtp/tracker", "smtp/downgrade", "smtp/envelope", "smtp/address", "smtp/extensions"),
     *("smtp/auth", "responses_text", "explain", "explained", "explain_text"),
-    *("commons", "sharing"),
+    *("commons", "sharing", "shared_counts"),
     *("window", "slowdown", "warmup", "schedule_rules", "pauses"),
     *("simulate/provider", "simulate/stream", "simulate/mix", "simulate/places", "simulate/remote", "simulate/dice"),
     *("simulate/traffic", "simulate/ledger", "simulate/recorder", "simulate/minutes", "simulate/wait_times"),
