@@ -116,6 +116,7 @@ _decode_known = msgspec.json.Decoder(Known).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 _KNOWN = Known.__struct_fields__
+_QUOTE, _BRACE = b'"{'
 _AS_IT_IS = ("utf-8", "identity")  # content encodings that are none
 _LONGEST_FLOW = 1000  # bytes of a value that jobs take turns by
 _HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: no text that could be sent
@@ -133,55 +134,46 @@ _NOT_YET = {
 }
 
 
-class Job:
+class Job(Struct, eq=False):
     """One job. ``pieces`` holds every property, in order, as it will be written back.
 
     ``problem`` says why it cannot be used, naming the property; None if it can. ``attempts`` counts the entries of
     ``results`` that are attempts (``idle`` is none), ``entries`` all of them, ``idles`` the ``idle`` ones at the end.
     Times are epoch seconds, None where the job gives none. ``added`` are the entries that were appended here.
+    ``is_responsive``: ``mime`` is a description of a message, not a message.
     """
 
-    __slots__ = (
-        "_greylisted_from",
-        "added",
-        "attempts",
-        "domain",
-        "entries",
-        "idles",
-        "known",
-        "maxdelivertime",
-        "nextattempt",
-        "pieces",
-        "problem",
-        "seen",
-        "seen_id",
-        "turn",
-    )
+    pieces: dict[str, Raw]
+    known: Known
+    problem: str | None
+    domain: str = ""
+    maxdelivertime: float | None = None
+    nextattempt: float | None = None
+    seen: float | None = None
+    seen_id: str = ""
+    turn: float = 0.0
+    added: list[bytes] = []
+    entries: int = 0
+    attempts: int = 0
+    idles: int = 0
+    is_responsive: bool = False
+    _greylisted_from: str | None = None
 
-    def __init__(self, pieces: dict[str, Raw], known: Known, problem: str | None) -> None:
-        self.pieces = pieces
-        self.known = known
-        self.problem = problem
-        self.domain = ""
-        self.maxdelivertime: float | None = None
-        self.nextattempt: float | None = None
-        self.seen: float | None = None
-        self.seen_id = ""
-        self.turn = 0.0
-        self.added: list[bytes] = []
-        results = known.results
-        self.entries = self.attempts = len(results)
-        self.idles = 0
-        self._greylisted_from: str | None = None
+    def __post_init__(self) -> None:
+        results = self.known.results
         if results:
+            self.entries = self.attempts = len(results)
             self.attempts -= sum(entry.type == Type.IDLE for entry in results)
             for entry in reversed(results):
                 if entry.type != Type.IDLE:
                     break
                 self.idles += 1
             self._greylisted_from = _greylisted_from(results)
-        if problem is None:
+        if self.problem is None:
             self.problem = self._check()
+
+    def __repr__(self) -> str:
+        return f"<Job for {self.known.recipient}>"  # never what is in it
 
     def _check(self) -> str | None:
         known = self.known
@@ -205,11 +197,12 @@ class Job:
         return self._check_message() or self._check_smarthost() or self._check_not_yet()
 
     def _check_message(self) -> str | None:
-        mime = bytes(self.known.mime)
+        mime = memoryview(self.known.mime)
         if not mime:
             return None if self.known.key else "mime: is missing, and there is no key"
-        if mime[:1] not in b'"{':
-            return "mime: expected a string or an object"
+        if mime[0] != _QUOTE:
+            self.is_responsive = mime[0] == _BRACE
+            return None if self.is_responsive else "mime: expected a string or an object"
         return None
 
     def _check_smarthost(self) -> str | None:
@@ -223,9 +216,11 @@ class Job:
 
     def _check_not_yet(self) -> str | None:
         """What would change the message, and is not there yet: sending it unchanged would be guessing."""
+        known = self.known
+        if not (known.dkim or known.headers or known.data or known.inlinecss):  # UNSET is false
+            return None
         for name, what in _NOT_YET.items():
-            value = getattr(self.known, name)
-            if value is not msgspec.UNSET and value:
+            if getattr(known, name):
                 return f"{name}: {what} is not supported by this version; nothing was sent"
         return None
 
@@ -282,16 +277,11 @@ class Job:
         """Whether it had been greylisted before it came into our hands."""
         return any(entry.bounce_class == GREYLISTED for entry in self.known.results)
 
-    @property
-    def is_responsive(self) -> bool:
-        """Whether ``mime`` is a description of a message, not a message."""
-        return bytes(self.known.mime)[:1] == b"{"
-
     def message(self) -> bytes | None:
         """The message's bytes (UTF-8 of the string in ``mime``); None where the job has only a key. For jobs that can
         be used, and are not responsive."""
         mime = self.known.mime
-        return _decode_text(mime).encode() if bytes(mime) else None
+        return _decode_text(mime).encode() if memoryview(mime) else None
 
     def append(self, attempt: Attempt) -> None:
         """Make ``results`` one entry longer."""
@@ -346,9 +336,21 @@ def read(body: bytes, encoding: str | None = None) -> Job | Invalid:
     except _UNREADABLE:
         return _read_slowly(body)
     try:
-        return Job(pieces, _decode_known(body), None)
+        return Job(pieces, _known(pieces), None)
     except _UNREADABLE as error:
         return _unusable(pieces, str(error))
+
+
+def _known(pieces: dict[str, Raw]) -> Known:
+    """The properties that are known. The message, which is the most of a job, is not gone through once more."""
+    mime = pieces.get("mime")
+    if mime is None:
+        return _decode_known(_encode(pieces))
+    rest = pieces.copy()
+    del rest["mime"]
+    known = _decode_known(_encode(rest))
+    known.mime = mime
+    return known
 
 
 def unpack(body: bytes, encoding: str) -> bytes | Invalid:
