@@ -56,7 +56,7 @@ def row(site: Site, around: Around) -> Row:
     if waiting or parked:
         binds, at = _what_and_when(site, _binding(site, _limits(site, around)))
     speed = site.speed.at(around.now)
-    return Row(name_of(site), len(site.domains), waiting, parked, busy, idle, starting, speed, binds, at)
+    return Row(name_of(site), len(site.domains), waiting, parked, busy, idle, starting, speed, binds, at, site.key)
 
 
 def explain(site: Site, around: Around, known: bool = True) -> SiteSeen:
@@ -87,6 +87,7 @@ def explain(site: Site, around: Around, known: bool = True) -> SiteSeen:
         gone=around.now + (waiting + parked) / rate if rate and waiting + parked else None,
         limits=listed,
         hosts=list(_remotes(site, around)),
+        key=site.key,
     )
 
 

@@ -42,7 +42,7 @@ class Remote(Struct, frozen=True, omit_defaults=True):
 class Row(Struct, frozen=True, tag_field="kind", tag="row"):
     """A site in one line. ``parked``: how many are away at the broker and known to come back; ``binds``: the limit that
     the first that wait are waiting for, with ``next`` when it allows one (None: nobody knows). ``speed``: mails a
-    second, lately."""
+    second, lately; ``key``: what tells sites apart, in general the names of its hosts."""
 
     name: str
     domains: int
@@ -54,11 +54,25 @@ class Row(Struct, frozen=True, tag_field="kind", tag="row"):
     speed: float
     binds: str
     next: float | None
+    key: tuple[str, ...] = ()
+
+
+class WorkerSeen(Struct, frozen=True):
+    """What one of several processes has of a site."""
+
+    worker: int
+    waiting: int
+    parked: int
+    busy: int
+    idle: int
+    starting: int
+    binds: str
 
 
 class SiteSeen(Struct, frozen=True, tag_field="kind", tag="site"):
     """All about a site. ``known``: mail for it is or was in hand lately; else it is what would hold if mail came.
-    ``gone``: when the last of ``waiting`` and ``parked`` would be gone at this rate."""
+    ``gone``: when the last of ``waiting`` and ``parked`` would be gone at this rate. ``workers``: who has what of it,
+    where there are several."""
 
     name: str
     known: bool
@@ -75,6 +89,8 @@ class SiteSeen(Struct, frozen=True, tag_field="kind", tag="site"):
     gone: float | None
     limits: list[Limit]
     hosts: list[Remote]
+    key: tuple[str, ...] = ()
+    workers: list[WorkerSeen] = []
 
 
 class JobSeen(Struct, frozen=True, tag_field="kind", tag="job"):
@@ -98,7 +114,8 @@ class Note(Struct, frozen=True, tag_field="kind", tag="note"):
 
 
 class Total(Struct, frozen=True, tag_field="kind", tag="total"):
-    """All sites together. ``waiting``: mails in memory; ``in_hand``: jobs that the broker still holds for us."""
+    """All sites together. ``waiting``: mails in memory; ``in_hand``: jobs that the broker still holds for us.
+    ``unheard``: what could not be counted, a worker that does not answer for instance."""
 
     time: float
     broker: bool
@@ -107,6 +124,7 @@ class Total(Struct, frozen=True, tag_field="kind", tag="total"):
     waiting: int
     connections: int
     max_connections: int
+    unheard: list[str] = []
 
 
 class PauseSeen(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="pause"):

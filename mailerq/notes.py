@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -18,6 +18,19 @@ _log = Logger()
 
 SELDOM = 1.0  # seconds between two writes, where it is not urgent
 _json = msgspec.json.Encoder().encode
+
+
+class AnyNotes(Protocol):
+    """Where small state is noted."""
+
+    def get(self, section: str) -> Any:
+        """What was noted; None where nothing was."""
+
+    def put(self, section: str, value: Any, *, at_once: bool = False) -> None:
+        """Note it."""
+
+    def close(self) -> None:
+        """Write what is due."""
 
 
 class Notes:

@@ -155,6 +155,23 @@ class Pauses:
         self.version += 1
         return pause
 
+    def put(self, pause: Pause) -> bool:
+        """This pause holds as it is, in place of any of its scope. False: it did already."""
+        if self._by_scope.get(pause.scope) == pause:
+            return False
+        self._by_scope[pause.scope] = pause
+        self._last = max(self._last, pause.id)
+        self.version += 1
+        return True
+
+    def drop(self, scope: Scope) -> bool:
+        """End the one of that scope; False: there is none."""
+        return bool(self._remove([pause for pause in (self._by_scope.get(scope),) if pause is not None]))
+
+    def of_scope(self, scope: Scope) -> Pause | None:
+        """The one of exactly that scope."""
+        return self._by_scope.get(scope)
+
     def remove(self, number: int) -> bool:
         """End one; False: there is none of that number."""
         return bool(self._remove([pause for pause in self if pause.id == number]))

@@ -1,6 +1,7 @@
 """Reactions: what hosts' answers lead to at their sites: fewer connections, a pause, reduced limits for a while.
 
-What they lead to for the job itself is ``verdict.py``'s. Keeps in the notes what must outlive the process.
+What they lead to for the job itself is ``verdict.py``'s. Keeps in the notes what must outlive the process, and tells
+other workers where there are some.
 """
 
 from __future__ import annotations
@@ -8,44 +9,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from twisted.logger import Logger
 
 from mailerq.attempt import Outcome
 from mailerq.lane import Link
-from mailerq.notes import Notes
-from mailerq.pauses import Pauses
+from mailerq.notes import AnyNotes
+from mailerq.pauses import Pause, Pauses, Scope
 from mailerq.responses import Reaction, Responses
 from mailerq.settings import Settings
 from mailerq.site import Site
-from mailerq.slowdown import SlowDown, from_note
+from mailerq.slowdown import SlowDown
 from mailerq.warmup import Warmup
+from mailerq.workers.changes import Change, Paused, Resumed, Slowed, Warmed
+from mailerq.workers.memory import PAUSED, SLOWED, WARMED, as_slowed, slowed_note
 
 _log = Logger()
-_SLOWED = "slow-downs"
-_WARMED = "warm-up"
-_PAUSED = "pauses"
-
-
-class _Slowed(msgspec.Struct, frozen=True):
-    """A slow-down of one site, as it is noted."""
-
-    site: tuple[str, ...]
-    source: str | None
-    slowdown: dict[str, Any]
 
 
 class Reactions:
     """``responses`` say what an answer means. ``pauses`` and ``warmup`` are those that hold, as noted from an earlier
-    life. ``changed`` is called with a site whose limits have changed, and without one where any may have."""
+    life. ``changed`` is called with a site whose limits have changed, and without one where any may have. ``tell``, if
+    there is one, is called with what other workers must know; what they have told, ``hear`` is given."""
 
-    def __init__(self, settings: Settings, notes: Notes | None, changed: Callable[[Site | None], None]) -> None:
+    def __init__(self, settings: Settings, notes: AnyNotes | None, changed: Callable[[Site | None], None]) -> None:
         self._notes = notes
         self._changed = changed
-        self.pauses, problems = Pauses.from_notes(self._read(_PAUSED) or [])
+        self.tell: Callable[[Change], None] | None = None
+        self.pauses, problems = Pauses.from_notes(self._read(PAUSED) or [])
+        self._told: dict[Scope, Pause] = {}
         self._slowed: dict[tuple[str, ...], dict[str | None, SlowDown]] = {}
         problems += self._read_slowed()
-        self.warmup = Warmup((), self._read(_WARMED) or {})
+        self.warmup = Warmup((), self._read(WARMED) or {})
         problems += self.warmup.problems
         for problem in problems:
             _log.error("what was noted cannot be used: {problem}", problem=problem)
@@ -59,11 +53,11 @@ class Reactions:
     def _read_slowed(self) -> list[str]:
         """The slow-downs that were noted. Returns what of it cannot be used."""
         problems = []
-        noted = self._read(_SLOWED) or []
+        noted = self._read(SLOWED) or []
         for note in noted if isinstance(noted, list) else [noted]:
             try:
-                one = msgspec.convert(note, _Slowed)
-                self._slowed.setdefault(one.site, {})[one.source] = from_note(one.slowdown)
+                one = as_slowed(note)
+                self._slowed.setdefault(one.site, {})[one.source] = one.slowdown
             except ValueError as error:
                 problems.append(f"slow-down: {error}")
         return problems
@@ -85,7 +79,8 @@ class Reactions:
             version = self.pauses.version
             self.pauses.add(now, now + reaction.pause, _said(outcome), site=site.key, ip=scope, by="reply")
             if self.pauses.version != version:
-                self._note(_PAUSED, self.pauses.as_notes)
+                self._note(PAUSED, self.pauses.as_notes)
+                self._tell_pauses()
                 self._changed(site)
         return reaction
 
@@ -101,12 +96,14 @@ class Reactions:
                 return
         site.allowance.slow(source, slowdown)
         self._slowed.setdefault(site.key, {})[source] = slowdown
-        self._note(_SLOWED, self._as_notes)
+        self._note(SLOWED, self._as_notes)
+        if self.tell is not None:
+            self.tell(Slowed(site.key, source, slowdown))
         self._changed(site)
 
     def _as_notes(self) -> list[dict[str, Any]]:
         return [
-            {"site": site, "source": source, "slowdown": msgspec.to_builtins(slowdown)}
+            slowed_note(site, source, slowdown)
             for site, slowdowns in self._slowed.items()
             for source, slowdown in slowdowns.items()
         ]
@@ -123,11 +120,15 @@ class Reactions:
         """A mail was sent from an address that may be warming up."""
         schedule = site.allowance.schedule(source)
         if schedule is not None and schedule.sent(now):
-            self._note(_WARMED, self.warmup.counts)
+            self._note(WARMED, self.warmup.counts)
+            if self.tell is not None:
+                count = self.warmup.counts[schedule.key]
+                self.tell(Warmed(schedule.key, count["day"], count["date"]))
 
     def pauses_changed(self) -> None:
         """Somebody has begun or ended a pause."""
-        self._note(_PAUSED, self.pauses.as_notes, at_once=True)
+        self._note(PAUSED, self.pauses.as_notes, at_once=True)
+        self._tell_pauses()
         self._changed(None)
 
     def _note(self, section: str, value: Any, *, at_once: bool = False) -> None:
@@ -137,11 +138,49 @@ class Reactions:
     def tick(self, now: float) -> None:
         """Forget what is over."""
         if self.pauses.forget_old(now):
-            self._note(_PAUSED, self.pauses.as_notes)
+            self._note(PAUSED, self.pauses.as_notes)
+            self._told = {pause.scope: pause for pause in self.pauses}  # that others see by themselves
             self._changed(None)
         over = [site for site, slowdowns in self._slowed.items() if all(s.is_over(now) for s in slowdowns.values())]
         for site in over:
             del self._slowed[site]
+
+    # -- other workers -----------------------------------------------------------------------------------------------
+
+    def share(self, tell: Callable[[Change], None]) -> None:
+        """From now on other workers are told."""
+        self._told = {pause.scope: pause for pause in self.pauses}
+        self.tell = tell
+
+    def _tell_pauses(self) -> None:
+        """What of the pauses others do not know."""
+        if self.tell is None:
+            return
+        before, self._told = self._told, {pause.scope: pause for pause in self.pauses}
+        for scope, pause in self._told.items():
+            if before.get(scope) != pause:
+                self.tell(Paused(pause))
+        for scope in before.keys() - self._told.keys():
+            self.tell(Resumed(scope))
+
+    def hear(self, change: Change, site_of: Callable[[tuple[str, ...]], Site | None]) -> None:
+        """Another worker has found this out, or it is what comes of what we told. Raises ValueError for nonsense."""
+        if isinstance(change, Slowed):
+            self._slowed.setdefault(change.site, {})[change.source] = change.slowdown
+            site = site_of(change.site)
+            if site is not None and site.allowance.slowdowns.get(change.source) != change.slowdown:
+                site.allowance.slow(change.source, change.slowdown)
+                self._changed(site)
+        elif isinstance(change, Warmed):
+            if self.warmup.learn(change.name, change.day, change.date):
+                self._changed(None)
+        else:
+            changed = (
+                self.pauses.put(change.pause) if isinstance(change, Paused) else self.pauses.drop(change.scope)
+            )  # fmt: skip
+            if changed:
+                self._told = {pause.scope: pause for pause in self.pauses}
+                self._changed(None)
 
 
 def _said(outcome: Outcome) -> str:

@@ -23,7 +23,7 @@ from mailerq.interfaces import IConnectionOwner
 from mailerq.lane import Lane, LaneKey, Link
 from mailerq.mail import Mail
 from mailerq.moves import Close, Expire, Give, Move, Open, Park, Stuck, WakeAt
-from mailerq.notes import Notes
+from mailerq.notes import AnyNotes
 from mailerq.paces_file import PacesFile
 from mailerq.paths import MESSAGES_A_CONNECTION, same_family
 from mailerq.pauses import Pause
@@ -87,7 +87,7 @@ class Scheduler:
         dice: random.Random,
         *,
         memory: PacesFile | None = None,
-        notes: Notes | None = None,
+        notes: AnyNotes | None = None,
         commons: Commons | None = None,
     ) -> None:
         self.clock = clock
@@ -219,6 +219,10 @@ class Scheduler:
     def room(self) -> int:
         """How many more connections may be opened."""
         return self.all_room.left
+
+    def connections(self) -> int:
+        """How many connections of this engine there are."""
+        return self.all_room.open
 
     def offline_until(self, address: str, source: str | None) -> float:
         """Until when no new connection may be opened to a remote IP from a local one."""

@@ -335,6 +335,15 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
     return parse(content_of(path), path, environ)
 
 
+FIXED_AT_START = ("broker", "queues", "store", "journal", "state", "control", "manhole", "log", "workers")
+
+
+def running(settings: Settings, before: Settings) -> tuple[Settings, list[str]]:
+    """What of ``settings`` can hold in a process that was started with ``before``, and the keys that cannot."""
+    fixed = [key for key in FIXED_AT_START if getattr(settings, key) != getattr(before, key)]
+    return attrs.evolve(settings, **{key: getattr(before, key) for key in FIXED_AT_START}), fixed
+
+
 def content_of(path: str) -> str:
     """The text of a YAML file. Raises ``SettingsError``."""
     try:

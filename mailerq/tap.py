@@ -10,7 +10,6 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import attrs
 from twisted.application.internet import TimerService
 from twisted.application.service import IService, MultiService
 from twisted.internet import ssl
@@ -29,19 +28,20 @@ from mailerq.journal import Journal, JournalInUse
 from mailerq.lane import Link
 from mailerq.local import LocalAddresses
 from mailerq.log import open_log
-from mailerq.notes import Notes
+from mailerq.notes import AnyNotes, Notes
 from mailerq.paces_file import PacesFile
 from mailerq.queues import make_broker
 from mailerq.resolver import Resolver
 from mailerq.scheduler import Connect, Scheduler
-from mailerq.settings import Settings, SettingsError, load, without_password
+from mailerq.settings import Settings, SettingsError, load, parse, running, without_password
 from mailerq.smtp.factory import ConnectOptions, HostFactory
 from mailerq.worker import ALONE, Worker
+from mailerq.workers.link import Link as ParentLink
+from mailerq.workers.link import Served
 
 _log = Logger()
 
 OWN_FILES = 100  # the broker, the journal, logs, the manhole, what Python reads
-FIXED_AT_START = ("broker", "queues", "store", "journal", "state", "control", "manhole", "log", "workers")
 
 
 def smtp_connector(reactor: Any, settings: Callable[[], Settings]) -> Connect:
@@ -72,11 +72,11 @@ def smtp_connector(reactor: Any, settings: Callable[[], Settings]) -> Connect:
     return connect
 
 
-def open_state(reactor: Any, folder: str, worker: Worker = ALONE) -> tuple[PacesFile, Notes]:
+def open_state(reactor: Any, folder: str, worker: Worker, parent: ParentLink | None) -> tuple[PacesFile, AnyNotes]:
     """What is remembered of paces, pauses, slow-downs and warm-ups. Raises OSError where the folder cannot be used."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
     memory = PacesFile(worker.own(os.path.join(folder, "paces")), reactor.seconds)
-    return memory, Notes(worker.own(os.path.join(folder, "notes.json")), reactor)
+    return memory, Notes(os.path.join(folder, "notes.json"), reactor) if parent is None else parent.notes
 
 
 def _trust_root(path: str) -> Any:
@@ -90,13 +90,21 @@ def _trust_root(path: str) -> Any:
 
 class Engine(MultiService):
     """All parts of one process, in the order in which they are started and stopped. ``worker``: which one of several
-    it is, if there are several."""
+    it is, if there are several; then ``parent`` is the line to the process that watches over them."""
 
-    def __init__(self, reactor: Any, settings: Settings, path: str | None, worker: Worker = ALONE) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        path: str | None,
+        worker: Worker = ALONE,
+        parent: ParentLink | None = None,
+    ) -> None:
         super().__init__()
         self.setName("mailerq")
         self.reactor = reactor
         self.worker = worker
+        self.parent = parent
         self.settings = settings = worker.share(settings)
         self.path = path
         self.dice = dice = random.Random()
@@ -105,7 +113,7 @@ class Engine(MultiService):
         self.resolver = Resolver(reactor, settings.dns, dice, settings.smtp.port)
         self.scheduler: Scheduler | None = None
         self.memory: PacesFile | None = None
-        self.notes: Notes | None = None
+        self.notes: AnyNotes | None = None
         self.journal: Journal | None = None
         self.deliveries: Deliveries | None = None
         self._stopping = False
@@ -121,7 +129,7 @@ class Engine(MultiService):
             self._refuse(f"journal: {error}")
             return
         try:
-            self.memory, self.notes = open_state(self.reactor, self.settings.state, self.worker)
+            self.memory, self.notes = open_state(self.reactor, self.settings.state, self.worker, self.parent)
         except OSError as error:
             self._refuse(f"state: {error}")
             return
@@ -165,6 +173,8 @@ class Engine(MultiService):
 
     def _ready(self, _: None) -> None:
         _log.info("taking jobs from {outbox}", outbox=self.settings.queues.outbox)
+        if self.parent is not None:
+            self.parent.ready()
 
     def _not_ready(self, failure: Any) -> None:
         if self._stopping:  # it was not there yet, or not again
@@ -178,6 +188,8 @@ class Engine(MultiService):
     def _refuse(self, why: str) -> None:
         """There is nothing to be done without a person: say why, and end with status 1."""
         _log.critical("cannot run: {why}", why=why)
+        if self.parent is not None:
+            self.parent.refused(why)
         self.reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         self.reactor.callWhenRunning(self.reactor.stop)
 
@@ -199,8 +211,10 @@ class Engine(MultiService):
         self.log.close()
 
     def _on_hangup(self) -> None:
+        hung_up_on = self.reload if self.parent is None else self.log.reopen  # the parent says when to reload
+
         def hung_up(number: int, frame: Any) -> None:
-            self.reactor.callFromThread(self.reload)
+            self.reactor.callFromThread(hung_up_on)
 
         try:
             signal.signal(signal.SIGHUP, hung_up)
@@ -210,15 +224,16 @@ class Engine(MultiService):
     def reload(self) -> None:
         """Read the configuration again; what is wrong with it is said, and nothing changes then. The log is opened anew
         in any case."""
+        self._reload(lambda: load(self.path))
+
+    def _reload(self, read: Callable[[], Settings]) -> None:
         self.log.reopen()
         try:
-            settings = self.worker.share(load(self.path))
+            settings = self.worker.share(read())
         except SettingsError as error:
             _log.error("not reloaded, the configuration cannot be used:\n{errors}", errors=str(error))
             return
-        fixed = [key for key in FIXED_AT_START if getattr(settings, key) != getattr(self.settings, key)]
-        kept = {key: getattr(self.settings, key) for key in FIXED_AT_START}
-        self.settings = attrs.evolve(settings, **kept)
+        self.settings, fixed = running(settings, self.settings)
         _allow_files(self.settings)
         if self.scheduler is not None and self.deliveries is not None:
             self.scheduler.reload(self.settings)
@@ -236,8 +251,24 @@ class Engine(MultiService):
             broker=self.broker,
             events=self.events,
         )
-        if self.settings.control:
+        if self.parent is not None:
+            self._serve(self.parent)
+        elif self.settings.control:
             control_service(self.reactor, self.settings.control, self.answers).setServiceParent(self)
+
+    def _serve(self, parent: ParentLink) -> None:
+        """Do what the parent says, and tell it what the other workers must know."""
+        scheduler, source = self.scheduler, self.settings.source
+        assert scheduler is not None
+        parent.serve(
+            Served(
+                self.answers,
+                lambda change: scheduler.reactions.hear(change, scheduler.sites.get),
+                lambda text: self._reload(lambda: parse(text, source, os.environ)),
+                self.log.reopen,
+            )
+        )
+        scheduler.reactions.share(parent.tell)
 
     def _open_manhole(self, path: str) -> None:
         from mailerq.admin.manhole import manhole_service

@@ -76,6 +76,17 @@ class Schedule:
         self._counts[self._key] = {"day": self._day, "date": date.fromordinal(_EPOCH + self._last).isoformat()}
         return True
 
+    def learn(self, day: int, last: date) -> None:
+        """Elsewhere ``day`` days were counted, the last of them ``last``."""
+        self._day = day
+        self._last = last.toordinal() - _EPOCH
+        self._next_midnight = (self._last + 1) * DAY
+
+    @property
+    def key(self) -> str:
+        """Under which name it is counted."""
+        return self._key
+
     def __repr__(self) -> str:
         return f"<Schedule {self._key}: {self._day} days, the last {date.fromordinal(_EPOCH + self._last)}>"
 
@@ -103,6 +114,22 @@ class Warmup:
                 self.counts[str(name)] = {"day": day, "date": last.isoformat()}
             except (ValueError, TypeError, KeyError, IndexError):
                 self.problems.append(f"warm-up of {name}: is no day with its date")
+
+    def learn(self, name: str, day: int, last: str) -> bool:
+        """Elsewhere ``day`` days of the schedule ``name`` were counted, the last on the date ``last``. False: that is
+        not later than what was counted here. Raises ValueError where it is no day."""
+        when = date.fromisoformat(last)
+        if not 0 < day < 2**31 or when.toordinal() < _EPOCH:
+            raise ValueError(f"{day}, {last} is no day of a warm-up")
+        count = self.counts.get(name)
+        if count is not None and (count["date"], count["day"]) >= (when.isoformat(), day):
+            return False
+        day = max(day, count["day"] if count is not None else 0)
+        self.counts[name] = {"day": day, "date": when.isoformat()}
+        for schedule in self._schedules.values():
+            if schedule.key == name:
+                schedule.learn(day, when)
+        return True
 
     def schedule_of(
         self, source: str | None, domains: Collection[str], mx_names: Collection[str], pools: Pools

@@ -71,9 +71,9 @@ class Parts:
         """The time."""
         return self.now_is
 
-    def room(self) -> int:
-        """How many more connections there may be."""
-        return 990
+    def connections(self) -> int:
+        """How many connections there are."""
+        return 10
 
     def offline_until(self, address: str, source: str | None = None) -> float:
         """Until when."""

@@ -15,11 +15,12 @@ from typing import Any
 import msgspec
 
 from mailerq import __version__
-from mailerq.admin.questions import Asked, Explain, Pause, Pauses, Refused, Resume, Sites, Stats
+from mailerq.admin.pausing import begun, seen, which
+from mailerq.admin.questions import Asked, Explain, Pause, Pauses, Refused, Resume, Rows, Sites, Stats
 from mailerq.attempt import utc
 from mailerq.explain import Around, explain, name_of, row, would_hold
 from mailerq.explain_text import many, text
-from mailerq.explained import JobSeen, Note, PauseSeen, Row, Total
+from mailerq.explained import JobSeen, Note, Row, Total
 from mailerq.mail import Mail
 from mailerq.route import NoHosts, NullMx, Route, ascii_name
 from mailerq.settings import Settings
@@ -27,7 +28,6 @@ from mailerq.site import Site
 
 MOST_JOBS = 20  # of one recipient that are told one by one
 AT_ONCE = 1000  # sites that are counted before others have a turn
-SCOPES = ("domain", "mx", "ip", "pool", "tag")
 MOST_SITES = 20  # of one remote host
 
 
@@ -66,12 +66,14 @@ class Answers:
             return self._explain(question.what)
         if isinstance(question, Sites):
             return self._sites(question)
+        if isinstance(question, Rows):
+            return self._rows_of(question)
         if isinstance(question, Pause):
             return self._pause(question)
         if isinstance(question, Resume):
             return self._resume(question)
         if isinstance(question, Pauses):
-            return map(_pause_seen, self.pauses())
+            return map(seen, self.pauses())
         assert isinstance(question, Stats)
         return iter([self.stats()])
 
@@ -90,7 +92,7 @@ class Answers:
             in_hand=len(self._deliveries.in_hand),
             sites=len(scheduler.sites),
             waiting=sum(site.waiting() for site in scheduler.sites.values()) if waiting is None else waiting,
-            connections=most - scheduler.room(),
+            connections=scheduler.connections(),
             max_connections=most,
         )
 
@@ -190,6 +192,14 @@ class Answers:
         for _, site in choose(question.most, ranked, key=itemgetter(0)):
             yield row(site, self._around())
 
+    def _rows_of(self, question: Rows) -> Iterator[Any]:
+        for number, key in enumerate(question.keys, 1):
+            site = self._scheduler.sites.get(key)
+            if site is not None:
+                yield row(site, self._around())
+            if not number % AT_ONCE:
+                yield None
+
     def _rows(self, sites: list[Site], most: int) -> Iterator[Row | Note]:
         around = self._around()
         for site in nlargest(most, sites, key=lambda site: site.waiting()):
@@ -204,7 +214,7 @@ class Answers:
             scheduler.now(),
             settings.source,
             most,
-            most - scheduler.room(),
+            scheduler.connections(),
             scheduler.offline_until,
             scheduler.hosts.why,
         )
@@ -212,38 +222,16 @@ class Answers:
     # -- pauses ------------------------------------------------------------------------------------------------------
 
     def _pause(self, question: Pause) -> Iterator[Any]:
-        given = _scopes(question)
-        if bool(given) == question.all:
-            raise Refused("a pause is for a domain, mx, ip, pool or tag, or for all")
-        if question.until is not None and question.until <= self._scheduler.now():
-            raise Refused("the end of the pause is over already")
-        yield _pause_seen(self._scheduler.pause(question.until, question.why, **given))
+        yield seen(self._scheduler.pause(question.until, question.why, **begun(question, self._scheduler.now())))
 
     def _resume(self, question: Resume) -> Iterator[Any]:
-        given = _scopes(question)
-        if bool(given) + question.all + (question.id is not None) != 1:
-            raise Refused("what is to be resumed is one of: an id, a domain, mx, ip, pool or tag, all")
-        for pause in self.pauses():
-            seen = _pause_seen(pause)
-            if question.all or question.id == seen.id or (given and given == _scopes(seen)):
-                self._scheduler.resume(pause.id)
-                yield seen
+        for pause in which(question, self.pauses()):
+            self._scheduler.resume(pause.id)
+            yield seen(pause)
 
     def pauses(self) -> list[Any]:
         """The pauses that hold."""
         return list(self._scheduler.reactions.pauses)
-
-
-def _scopes(one: Pause | Resume | PauseSeen) -> dict[str, str]:
-    """What is given of the scopes of a pause."""
-    found = {name: getattr(one, name) for name in SCOPES}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _pause_seen(pause: Any) -> PauseSeen:
-    site = " ".join(pause.site) if pause.site else None
-    given = {name: getattr(pause, name) for name in SCOPES}
-    return PauseSeen(str(pause.id), pause.since, pause.until, pause.why, site=site, **given)
 
 
 def _rank(site: Site, waiting: int, sort: str, now: float) -> Any:

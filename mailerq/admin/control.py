@@ -33,7 +33,8 @@ class Answers(Protocol):
     """Who knows."""
 
     def answer(self, question: questions.Asked) -> Iterator[Any]:
-        """The lines of the answer, made as they are asked for (None: not yet). Raises ``questions.Refused``."""
+        """The lines of the answer, made as they are asked for (None: not yet; a Deferred: not before it fires). Raises
+        ``questions.Refused``."""
 
 
 def control_service(reactor: Any, path: str, answers: Answers) -> IService:
@@ -82,6 +83,7 @@ class Answering(Talk):
         self._lines: Iterator[Any] | None = None
         self._count = 0
         self._deadline: Any = None
+        self._awaited: Deferred[None] | None = None
 
     def connectionMade(self) -> None:
         """Somebody is here."""
@@ -132,10 +134,19 @@ class Answering(Talk):
         """The next piece; the one before has been taken."""
         self._deadline.reset(PATIENCE)
         piece, end = self._piece()
-        self.transport.write(piece)
+        if self._awaited is None:
+            self.transport.write(piece)
+        else:
+            awaited, self._awaited = self._awaited, None
+            awaited.addCallback(lambda _: self._goes_on(piece))
         if end:
             self.transport.unregisterProducer()
             self.transport.loseConnection()
+
+    def _goes_on(self, piece: bytes) -> None:
+        """What was awaited is there: that what was made is written has the next piece asked for."""
+        if self._deadline.active():
+            self.transport.write(piece)
 
     def stopProducing(self) -> None:
         """Nobody reads any more."""
@@ -160,7 +171,9 @@ class Answering(Talk):
         """Up to ``PIECE`` of them, fewer where the next takes longer; at the end, what is said then."""
         assert self._lines is not None
         for line in self._lines:
-            if line is None:
+            if isinstance(line, Deferred):
+                self._awaited = line
+            if line is None or self._awaited is not None:
                 return None
             lines.append(msgspec.json.encode(line))
             self._count += 1

@@ -38,6 +38,12 @@ class Sites(Question, frozen=True):
     most: Count = 1000
 
 
+class Rows(Question, frozen=True):
+    """These sites, by the names of their hosts (``key`` of a row), as far as there is mail for them."""
+
+    keys: list[tuple[str, ...]]
+
+
 class Pause(Question, frozen=True):
     """Nothing goes where all that is given fits, until ``until`` (None: until it is resumed). Nothing given: refused,
     unless ``all``."""
@@ -72,7 +78,7 @@ class Stats(Question, frozen=True):
     """Counts of all kinds."""
 
 
-Asked = Explain | Sites | Pause | Resume | Pauses | Stats
+Asked = Explain | Sites | Rows | Pause | Resume | Pauses | Stats
 _decoder = msgspec.json.Decoder(Asked)
 
 

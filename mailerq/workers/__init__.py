@@ -1,0 +1,1 @@
+"""Several processes: the parent, which delivers nothing, and the workers, each of which is an engine."""
