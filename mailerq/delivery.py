@@ -31,7 +31,7 @@ from mailerq.local import LocalAddresses
 from mailerq.mail import Mail
 from mailerq.record import record
 from mailerq.resolver import Resolver
-from mailerq.responses import Reaction
+from mailerq.responses import SUCCESS, Reaction
 from mailerq.result import publications, refused
 from mailerq.retry import deadline
 from mailerq.route import NoHosts, NullMx, Route
@@ -41,6 +41,7 @@ from mailerq.settings import Settings
 POISON = 3  # so often a job may break our own code before it is put aside
 
 _IN_CLEAR = {"optional": "none"}
+_SUCCESS = Type.SUCCESS
 _log = Logger()
 P = ParamSpec("P")
 Step = Callable[Concatenate["Deliveries", Mail, P], None]
@@ -87,6 +88,7 @@ class Deliveries:
         self._doubles = Doubles(broker.transactional)
         self._broke: dict[bytes, int] = {}
         self._stopping = False
+        self._usual = _usual_key(settings)
         self.on_loss: Callable[[], None] = lambda: None
         scheduler.way = self
 
@@ -96,15 +98,13 @@ class Deliveries:
         """A message of the outbox (ITaker)."""
         digest = sha256(taken.body).digest()[:16]
         try:
-            if not self._is_known(taken, digest):
+            if not (taken.redelivered and self._is_known(taken, digest)):
                 self._read(taken, digest)
         except Exception:
             self.put_aside(taken, digest)
 
     def _is_known(self, taken: ITaken, digest: bytes) -> bool:
         """Whether it is one that we had in hand before, in this life or the one before, and is taken care of."""
-        if not taken.redelivered:
-            return False
         mail = self._doubles.claim(digest)
         if mail is not None:
             mail.taken = taken
@@ -165,7 +165,7 @@ class Deliveries:
             self._events.doubled(job.seen_id, "it went back to the outbox twice")
             taken.settle([])
             return
-        now = self._clock.seconds()
+        now = self._scheduler.now()
         mail = Mail(job, taken, digest, job.seen_id or self._journal.new_identity(), now)
         self._take(mail)
         job.refuse_own_queue(self._settings.queues.outbox)
@@ -175,7 +175,7 @@ class Deliveries:
         elif job.nextattempt is not None and job.nextattempt > now:
             self._wait_until(mail, job.nextattempt, now)
         else:
-            self._begin(mail)
+            self._try(mail, now)
 
     def _wait_until(self, mail: Mail, time: float, now: float) -> None:
         """Not before ``time``: a short wait is ours, a long one the broker's. Its expiry is not slept through."""
@@ -192,26 +192,29 @@ class Deliveries:
 
     @_careful
     def _begin(self, mail: Mail) -> None:
+        """The wait is over."""
+        if mail in self.in_hand:
+            now = self._scheduler.now()
+            mail.begin_again(now)
+            self._try(mail, now)
+
+    def _try(self, mail: Mail, now: float) -> None:
         """A try begins, unless the job's time has run out."""
-        if mail not in self.in_hand:
-            return
-        now = self._scheduler.now()
-        mail.begin_again(now)
         job, policy = mail.job, self._settings.delivery
-        outcome = fate.expired(job, policy, now)
+        mail.deadline = deadline(job, policy.max_delivery_time, mail.seen)
+        outcome = fate.expired(job, policy, now) if job.attempts or now > mail.deadline else None
         if outcome is None and job.is_responsive:
             outcome = Outcome(Type.RESPONSIVE, description="responsive messages are not supported by this version")
         if outcome is not None:
             self._end(mail, outcome)
             return
-        mail.deadline = deadline(job, policy.max_delivery_time, mail.seen)
         smarthost = self._smarthost(mail)
         if smarthost is not None:
             found = self._resolver.cached_host(smarthost[0], smarthost[1])
         else:
             found = self._resolver.cached(job.domain)
         if found is not None:
-            self._routed(mail, found)
+            self._found(mail, found)
         elif smarthost is not None:
             self._resolver.hosts_of(smarthost[0], smarthost[1], partial(self._routed, mail))
         else:
@@ -219,18 +222,21 @@ class Deliveries:
 
     def _smarthost(self, mail: Mail) -> tuple[str, int, str, str] | None:
         """Host, port, user and password of where to deliver instead of to the MX, if anywhere."""
-        own = mail.job.known.smarthost
-        if isinstance(own, JobSmarthost):
+        own, ours = mail.job.known.smarthost, self._settings.smarthost
+        if own:  # UNSET is false
+            assert isinstance(own, JobSmarthost)
             return own.hostname or own.name or "", int(own.port), own.username or "", own.password or ""
-        ours = self._settings.smarthost
         return None if ours is None else (ours.hostname, ours.port, ours.username or "", ours.password or "")
 
     @_careful
     def _routed(self, mail: Mail, found: Route | NoHosts | NullMx) -> None:
+        """They were looked up, which took a while."""
+        if mail in self.in_hand:
+            mail.routed = self._scheduler.now()
+            self._found(mail, found)
+
+    def _found(self, mail: Mail, found: Route | NoHosts | NullMx) -> None:
         """Its hosts are known, or that there are none."""
-        if mail not in self.in_hand:
-            return
-        mail.routed = self._scheduler.now()
         if isinstance(found, Route):
             key = self._lane_key(mail, found)
             if isinstance(key, Outcome):
@@ -248,11 +254,20 @@ class Deliveries:
 
     def _lane_key(self, mail: Mail, route: Route) -> LaneKey | Outcome:
         """From where, how and as whom it is to be sent; or why that cannot be."""
+        known = mail.job.known
+        mail.manner = self._scheduler.terms.manner_of(mail, route)
+        if (
+            self._usual is not None
+            and mail.manner is None
+            and known.security is UNSET
+            and known.ips is UNSET
+            and not known.pool
+            and not known.smarthost
+        ):
+            return self._usual
         sources = self._sources(mail)
         if isinstance(sources, Outcome):
             return sources
-        known = mail.job.known
-        mail.manner = self._scheduler.terms.manner_of(mail, route)
         security = (mail.manner and mail.manner.tls) or self._settings.smtp.tls
         if known.security is not UNSET:
             security = _IN_CLEAR.get(known.security, known.security)
@@ -320,7 +335,9 @@ class Deliveries:
 
     def _reaction(self, mail: Mail, outcome: Outcome) -> Reaction:
         """What an outcome leads to, by the rules for answers."""
-        if mail.reaction is None or mail.reacted_to is not outcome:
+        if outcome.type is _SUCCESS:
+            mail.reaction = SUCCESS
+        elif mail.reaction is None or mail.reacted_to is not outcome:
             mail.reaction = self._scheduler.reactions.responses.reaction(outcome, mail.job.domain, None, None)
             mail.reacted_to = outcome
         return mail.reaction
@@ -450,7 +467,15 @@ class Deliveries:
     def reload(self, settings: Settings) -> None:
         """Other limits, times and pools hold from now on."""
         self._settings = settings
+        self._usual = _usual_key(settings)
 
     def __repr__(self) -> str:
         adrift = len(self._doubles)
         return f"<Deliveries: {len(self.in_hand)} in hand, {adrift} of them wait for the broker to give them again>"
+
+
+def _usual_key(settings: Settings) -> LaneKey | None:
+    """From where, how and as whom a mail is sent of which nothing is said; None: it has to be looked at each time."""
+    if settings.smtp.ips or settings.smarthost is not None:
+        return None
+    return LaneKey((), settings.smtp.tls)

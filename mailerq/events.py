@@ -5,6 +5,7 @@ Nothing is formatted where nobody listens. Lines are collected and handed to the
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,9 +14,10 @@ from twisted.logger import Logger
 
 from mailerq.attempt import Attempt, utc
 from mailerq.mail import Mail
-from mailerq.verdict import Again, Delivered, Retry, Verdict
+from mailerq.verdict import Delivered, Failed, Retry, Verdict
 
 Fields = dict[str, Any]
+_DECIDED: dict[type, str] = {Delivered: "delivered", Retry: "retry", Failed: "failed"}
 _log = Logger()
 _json = msgspec.json.Encoder().encode
 
@@ -48,7 +50,7 @@ class Events:
         self._later = later
         self._listeners: list[Callable[[Sequence[Fields]], None]] = []
         self._pending: list[Fields] = []
-        self.counts: dict[str, int] = {}
+        self.counts: dict[str, int] = defaultdict(int)
 
     def listen(self, listener: Callable[[Sequence[Fields]], None]) -> None:
         """``listener`` is given what happened, in order, once a turn."""
@@ -56,7 +58,7 @@ class Events:
 
     def attempt(self, mail: Mail, attempt: Attempt) -> None:
         """An attempt has ended."""
-        self._count(attempt.type)
+        self.counts[attempt.type] += 1
         if not self._listeners:
             return
         self._tell(
@@ -83,11 +85,10 @@ class Events:
 
     def decided(self, mail: Mail, verdict: Verdict) -> None:
         """What becomes of the job after an attempt; its last line where that is final."""
-        if isinstance(verdict, Again):
+        event = _DECIDED.get(type(verdict))
+        if event is None:
             return
-        retry = isinstance(verdict, Retry)
-        event = "retry" if retry else "delivered" if isinstance(verdict, Delivered) else "failed"
-        self._count(event)
+        self.counts[event] += 1
         if not self._listeners:
             return
         self._tell(
@@ -103,7 +104,7 @@ class Events:
 
     def parked(self, mail: Mail, until: float, why: str) -> None:
         """A job goes back to the broker to wait there."""
-        self._count("parked")
+        self.counts["parked"] += 1
         if self._listeners:
             self._tell(
                 {
@@ -118,7 +119,7 @@ class Events:
 
     def invalid(self, why: str, size: int, kept: bool, body: bytes) -> None:
         """A body that is no job; it is shown where no queue keeps it."""
-        self._count("invalid")
+        self.counts["invalid"] += 1
         if self._listeners:
             shown = None if kept else body[:2000].decode("utf-8", "backslashreplace")
             self._tell(
@@ -127,12 +128,9 @@ class Events:
 
     def doubled(self, identity: str, why: str) -> None:
         """A job came twice, and was known."""
-        self._count("doubled")
+        self.counts["doubled"] += 1
         if self._listeners:
             self._tell({"time": utc(self._seconds()), "event": "doubled", "id": identity, "why": why})
-
-    def _count(self, name: str) -> None:
-        self.counts[name] = self.counts.get(name, 0) + 1
 
     def _tell(self, fields: Fields) -> None:
         if not self._pending:

@@ -70,6 +70,7 @@ class Journal:
         self._born = seconds()
         self._read()
         self._file, self._map = self._rewrite()
+        self._size = len(self._map)
 
     def new_identity(self) -> str:
         """A name for a job that no other job has, in this life or another."""
@@ -155,7 +156,7 @@ class Journal:
 
     def _write(self, line: bytes) -> None:
         end = self._at + len(line)
-        if end > len(self._map):
+        if end > self._size:
             self._rotate()  # the new one holds this line already
         elif not self.full:
             self._map[self._at : end] = line
@@ -194,6 +195,7 @@ class Journal:
         self._map.close()
         os.close(self._file)
         self._file, self._map = file, mapped
+        self._size = len(mapped)
 
     def _rewrite(self) -> tuple[int, mmap.mmap]:
         """A new file that holds only what is open, in the place of the old one."""
@@ -280,16 +282,18 @@ def _read_line(words: list[str], line: bytes, found: dict[str, Remembered], equa
 
 def _decided_line(identity: str, digest: bytes, verdict: Verdict, seen: float, entries: list[bytes]) -> bytes:
     """Times are written in full: what is published again is the same to the byte."""
-    head = f"R {identity} {digest.hex()} {_word(verdict)} {seen!r} ".encode()
-    return head + b"[" + b",".join(entries) + b"]\n"
+    head = f"R {identity} {digest.hex()} {_word(verdict)} {seen!r} "
+    return b"%b[%b]\n" % (head.encode(), b",".join(entries))
 
 
 def _word(verdict: Verdict) -> str:
+    if isinstance(verdict, Delivered):
+        return "delivered"
     if isinstance(verdict, Retry):
         return f"retry@{verdict.at!r}"
     if isinstance(verdict, Parked):
         return f"parked@{verdict.at!r}@{'' if verdict.seen is None else repr(verdict.seen)}@{verdict.turn!r}"
-    return "delivered" if isinstance(verdict, Delivered) else "failed"
+    return "failed"
 
 
 def _verdict(word: str) -> Verdict:
