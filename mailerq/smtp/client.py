@@ -17,7 +17,7 @@ from zope.interface import implementer
 from mailerq.attempt import Outcome, State, Type
 from mailerq.reply import Reply
 from mailerq.smtp import tracker, wire
-from mailerq.smtp.connection import QUIT_PATIENCE, Phase, quoted
+from mailerq.smtp.connection import QUIT_PATIENCE, READY, Phase, quoted
 from mailerq.smtp.envelope import prepare
 from mailerq.smtp.opening import Opening
 from mailerq.smtp.tracker import Do, Step, Talk, answer
@@ -120,16 +120,16 @@ class SmtpClient(Opening):
         if self.extensions.pipelining and not self._leaving:
             mail = self.owner.next_mail(self)
             if mail is not None:
-                if self._phase is not Phase.READY:
+                if self._phase is not READY:
                     self.voice.tell(self.owner.unsent, self, mail)
                     return
                 following = self._tracker.following = prepare(mail, self.extensions)
-        if self._phase is not Phase.READY:
+        if self._phase is not READY:
             return
         due.clear()
         due.append(tracker.RECEIVED)
         self.owner.message_due(self, talk.mail)
-        if self._phase is not Phase.READY:
+        if self._phase is not READY:
             return
         if following is None or following.refusal is not None:
             self._write(b"%b.\r\n" % rest)
@@ -149,7 +149,7 @@ class SmtpClient(Opening):
         self.voice.tell(self.owner.finished, self, mail, outcome)
         if current is not None and current.refusal is not None and not tracked.due:
             self._skip(current)
-        elif self._leaving and self.mail is None and self._phase is Phase.READY and not tracked.due:
+        elif self._leaving and self.mail is None and self._phase is READY and not tracked.due:
             self._quit()
 
     def _skip(self, talk: Talk) -> None:
@@ -186,7 +186,7 @@ class SmtpClient(Opening):
             return wire.RSET if reset else talk.mail_line
         if reset:
             tracked.due.append(tracker.RESET)
-        tracked.due.extend(tracker.ENVELOPE)
+        tracked.due += tracker.ENVELOPE
         return b"%b%b%bDATA\r\n" % (wire.RSET if reset else b"", talk.mail_line, talk.rcpt_line)
 
     def _quit(self) -> None:

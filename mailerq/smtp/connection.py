@@ -44,7 +44,8 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-OVER = (Phase.CLOSING, Phase.CLOSED)
+READY, CLOSING, CLOSED = Phase.READY, Phase.CLOSING, Phase.CLOSED  # names cost less to reach than members of an enum
+OVER = (CLOSING, CLOSED)
 
 
 class Connection(ESMTPClient):
@@ -82,7 +83,7 @@ class Connection(ESMTPClient):
     @property
     def usable(self) -> bool:
         """Whether it can be given a mail, if it has none."""
-        return self._phase is Phase.READY and not self._leaving
+        return self._phase is READY and not self._leaving
 
     @property
     def state(self) -> State:
@@ -127,19 +128,20 @@ class Connection(ESMTPClient):
     def dataReceived(self, data: bytes) -> None:
         if self._phase in OVER:
             return
-        replies = self._reader.feed(data)
+        reader, tracked = self._reader, self._tracker
+        replies = reader.feed(data)
         if not replies:
             return
-        due = self._tracker.due
+        due, take = tracked.due, tracked.take
         left = len(replies)
         for reply in replies:
             left -= 1
             if type(reply) is not Reply or not due:
                 self._odd(reply)
                 return
-            do = self._tracker.take(reply)
+            do = take(reply)
             if do:
-                if not due and do is not Do.CLOSE and (left or self._reader.pending):
+                if not due and (left or reader.pending) and do is not Do.CLOSE:
                     self._too_much(do, reply)
                     return
                 self.acts[do](self, reply)
@@ -170,8 +172,11 @@ class Connection(ESMTPClient):
 
     def _await(self) -> None:
         """A new deadline for the answer that is due now, none where none is."""
-        if self._tracker.due:
-            self._since = self._deadline.within(self._patience(self._tracker.due[0]))
+        due = self._tracker.due
+        if due:
+            step = due[0]
+            seconds = self.options.timeouts.end if step is tracker.RECEIVED else self._patience(step)
+            self._since = self._deadline.within(seconds)
         else:
             self._deadline.none()
             self._since = self.reactor.seconds()

@@ -24,7 +24,9 @@ def prepare(mail: Any, extensions: Extensions) -> Talk:
     ``refusal`` (type ``error``, a 5xx code of our own) and must not be written."""
     body: bytes = mail.body
     try:
-        sender, recipient, utf8 = _addresses(mail, extensions)
+        sender, recipient, utf8 = ascii_sender(mail.sender), ascii_address(mail.recipient), False
+        if sender is None or not recipient:
+            sender, recipient, utf8 = _addresses(mail, extensions)
         parameters = b""
         if not body.isascii():
             body, parameters = _eight_bit(body, extensions, utf8)

@@ -18,6 +18,10 @@ REPLY_LIMIT = 65536
 """Bytes of all lines of one reply."""
 
 
+SHORT = 200
+"""Bytes up to which what a host says is likely to be said again."""
+
+
 class Garbage(msgspec.Struct, frozen=True):
     """What came is no SMTP reply. ``quote`` shows it. It has no code: that could be taken for a refusal for good."""
 
@@ -52,15 +56,23 @@ class Reader:
         """Whether a reply has begun and is not complete."""
         return bool(self._rest or self._texts)
 
-    def feed(self, data: bytes) -> list[Item]:
+    def feed(self, data: bytes) -> Sequence[Item]:
         """The replies that are complete now, in order; the last may be a Garbage or an Overflow."""
         if self._rest:
             data = self._rest + data
+        if not self._texts and len(data) < SHORT:  # hosts repeat the same few replies for every mail
+            replies = _replies(data)
+            if replies is not None:
+                self._rest = b""
+                return replies
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> Sequence[Item]:
         lines = data.split(b"\n")
         self._rest = lines.pop()
         items: list[Item] = []
         for line in lines:
-            item: Item | None = _single(line) if not self._texts and len(line) < 100 else None
+            item: Item | None = _single(line) if not self._texts and len(line) < SHORT else None
             if item is None:
                 item = self._line(line)
                 if item is None:
@@ -93,6 +105,14 @@ class Reader:
         self._texts = []
         self._size = 0
         return parse_reply(code, self.lines)
+
+
+@lru_cache(maxsize=1024)
+def _replies(data: bytes) -> tuple[Reply, ...] | None:
+    """The replies that ``data`` is, if it is nothing but whole replies of one line each."""
+    *lines, rest = data.split(b"\n")
+    replies = [_single(line) for line in lines]
+    return None if rest or None in replies else tuple(reply for reply in replies if reply is not None)
 
 
 @lru_cache(maxsize=1024)
