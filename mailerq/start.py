@@ -14,7 +14,7 @@ from twisted.python import usage
 
 from mailerq import __version__
 from mailerq.cli import find_config
-from mailerq.settings import AUTO, Settings, SettingsError, load
+from mailerq.settings import AUTO, Settings, SettingsError, content_of, load
 
 
 class Options(usage.Options):
@@ -39,9 +39,8 @@ def makeService(options: Options) -> MultiService:
 
     path = find_config(options["config"])
     settings = load_or_end(path)
-    if processes(settings) > 1:
-        raise SystemExit("mailerq: several workers are not there yet")
-    return engine(reactor, settings, path)
+    count = processes(settings)
+    return engine(reactor, settings, path) if count == 1 else parent(reactor, settings, path, count, options)
 
 
 def load_or_end(path: str | None) -> Settings:
@@ -57,6 +56,23 @@ def engine(reactor: Any, settings: Settings, path: str | None) -> MultiService:
     from mailerq.tap import Engine
 
     return Engine(reactor, settings, path)
+
+
+def parent(reactor: Any, settings: Settings, path: str | None, count: int, options: Options) -> MultiService:
+    """The parent of ``count`` engines."""
+    from mailerq.workers.parent import Parent
+    from mailerq.workers.spawn import spawner
+
+    spawn = spawner(reactor, own_output=_logs_to_output(options.parent))
+    return Parent(reactor, settings, lambda: "" if path is None else content_of(path), count, spawn)
+
+
+def _logs_to_output(twistd: Any) -> bool:
+    """Whether twistd, called with these options, logs to standard output, and nowhere else."""
+    if twistd is None:
+        return True
+    elsewhere = (twistd.get(name) for name in ("syslog", "logger"))
+    return bool(twistd.get("nodaemon")) and twistd.get("logfile") in (None, "-") and not any(elsewhere)
 
 
 def processes(settings: Settings) -> int:

@@ -29,7 +29,7 @@ class Watcher(Protocol):
         """The process is no more; ``life.end`` says what became of it."""
 
 
-class Life(ProcessProtocol):  # type: ignore[misc]
+class Life(ProcessProtocol):
     """``index``: which worker. ``pid``: the number of the process. ``ready``: it takes jobs. ``refused``: why it cannot
     run, as it has said."""
 

@@ -98,8 +98,8 @@ def stricter(one: SlowDown, other: SlowDown) -> SlowDown:
     first, last = sorted((one, other), key=lambda slowdown: slowdown.began)
     if last.began >= first.began + BURST:
         return last
-    values = {key: min(some.get(key, value) for some in (first.values, last.values)) for key, value in
-              {**first.values, **last.values}.items()}  # fmt: skip
+    keys = {**first.values, **last.values}
+    values = {key: min(first.values.get(key, value), last.values.get(key, value)) for key, value in keys.items()}
     return msgspec.structs.replace(
         first, values=values, until=max(first.until, last.until), cause=last.cause, line=last.line
     )
