@@ -58,6 +58,10 @@ class Named:
         for line in written.splitlines():
             yield _read(line)
 
+    def again(self) -> Named:
+        """The same, as one has it who has read nothing."""
+        return Named(self._table, self._file, self._shared)
+
     def close(self) -> None:
         """It is used no more."""
         if self._file is not None:

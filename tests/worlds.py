@@ -87,7 +87,7 @@ class Seen:
     def __init__(self, world: World) -> None:
         self.world = world
         first = configured(world.configuration)
-        self.simulation = Simulation(first, parse_mix(json.dumps(world.mix), "mix", {}), world.seed)
+        self.simulation = self.simulated(first, parse_mix(json.dumps(world.mix), "mix", {}), world.seed)
         self.marks = [Mark(0, 0.0, first, 0)]
         self.ready_at: dict[int, tuple[int, float]] = {}  # by connection: observations until then, and the time
         self.published: dict[int, Document] = {}
@@ -97,6 +97,10 @@ class Seen:
         self._checked = 0
         self._watch_results()
         self._watch()
+
+    def simulated(self, *arguments: Any) -> Simulation:
+        """What is run."""
+        return Simulation(*arguments)
 
     @property
     def observations(self) -> list[Observation]:

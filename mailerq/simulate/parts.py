@@ -8,6 +8,7 @@ from typing import Any, cast
 import attrs
 
 from mailerq.attempt import Attempt
+from mailerq.commons import Commons
 from mailerq.delivery import Deliveries
 from mailerq.events import Events
 from mailerq.mail import Mail
@@ -136,14 +137,21 @@ class Parts:
         seed: int,
         state: State,
         network: Network,
+        commons: Commons | None = None,
     ) -> None:
         self.settings = settings
         dice = Random(f"{seed} engine")
-        self.broker = MemoryBroker(clock, None, outbox)
+        self.broker = self.broker_of(clock, outbox)
         self.events = CountedEvents(clock.seconds, lambda call: clock.callLater(0, call))
         self.events.recorder, self.events.places = recorder, places
         self.scheduler = CountedScheduler(
-            clock, settings, network.connect, dice, memory=cast("Any", state.paces), notes=cast("Any", state.notes)
+            clock,
+            settings,
+            network.connect,
+            dice,
+            memory=cast("Any", state.paces),
+            notes=cast("Any", state.notes),
+            commons=commons,
         )
         self.scheduler.recorder = recorder
         joined: Any = {
@@ -160,6 +168,10 @@ class Parts:
         self._tick()
         self.broker.consume(settings.queues.outbox, self.deliveries, settings.queues.window)
         self.broker.startService()
+
+    def broker_of(self, clock: Any, outbox: Outbox) -> MemoryBroker:
+        """What it takes its jobs from."""
+        return MemoryBroker(clock, None, outbox)
 
     def _tick(self) -> None:
         now = self._clock.seconds()
