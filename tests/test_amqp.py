@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailerq.interfaces import BrokerRefused, Publication
-from mailerq.queues import codec, delays
+from mailerq.queues import delays, frames, methods, tables
 from mailerq.queues.amqp import AmqpBroker
 from mailerq.queues.amqp_link import specification
 from mailerq.queues.amqp_url import parse_address
@@ -96,11 +96,11 @@ class Wire:
             self._frame(kind, channel, payload)
 
     def _frame(self, kind: int, channel: int, payload: bytes) -> None:
-        if kind == codec.HEARTBEAT:
+        if kind == frames.HEARTBEAT:
             self.heard.append(("heartbeat", {}))
-        elif kind == codec.HEADER:
-            self._message[1:] = [codec.decode_properties(payload[12:]), int.from_bytes(payload[4:12], "big"), b""]
-        elif kind == codec.BODY:
+        elif kind == frames.HEADER:
+            self._message[1:] = [methods.decode_properties(payload[12:]), int.from_bytes(payload[4:12], "big"), b""]
+        elif kind == frames.BODY:
             self._message[3] += payload
         else:
             method = (
@@ -108,7 +108,7 @@ class Wire:
                 .classes.byid[int.from_bytes(payload[:2], "big")]
                 .methods.byid[int.from_bytes(payload[2:4], "big")]
             )
-            values = codec.decode_arguments([field.type for field in method.fields], payload)
+            values = methods.decode_arguments([field.type for field in method.fields], payload)
             self._method(
                 channel, f"{method.klass.name}.{method.name}", dict(zip(method.fields.byname, values, strict=True))
             )
@@ -151,9 +151,9 @@ class Wire:
         """The broker says something."""
         klass, method = name.split(".")
         known = specification().classes.byname[klass].methods.byname[method]
-        raw = codec.encode_method(channel, (known.klass.id, known.id), [field.type for field in known.fields], values)
+        raw = methods.encode_method(channel, (known.klass.id, known.id), [field.type for field in known.fields], values)
         if message is not None:
-            raw = b"".join(codec.publish_frames(raw, channel, codec.encode_properties(message[0]), message[1], 131072))
+            raw += b"".join(frames.content_frames(channel, methods.encode_properties(message[0]), message[1], 131072))
         self.raw(raw)
 
     def raw(self, raw: bytes) -> None:
@@ -441,17 +441,17 @@ class ReconnectTests(BrokerCase):
 
     def test_nonsense(self) -> None:
         """Whatever the broker sends, the worst that happens is a reconnection."""
-        cut_off = codec.encode_method(1, (60, 50), ("short", "shortstr"), (1, "x"))
+        cut_off = methods.encode_method(1, (60, 50), ("short", "shortstr"), (1, "x"))
         nonsense = [
             b"HTTP/1.1 400 Bad Request\r\n\r\n",
-            codec.encode_method(1, (60, 99), (), ()),
-            codec.encode_method(1, (77, 1), (), ()),
-            codec.encode_method(1, (50, 11), ("shortstr", "long", "long"), ("q", 1, 1)),
-            codec.encode_method(0, (10, 10), ("octet",), (0,)),
+            methods.encode_method(1, (60, 99), (), ()),
+            methods.encode_method(1, (77, 1), (), ()),
+            methods.encode_method(1, (50, 11), ("shortstr", "long", "long"), ("q", 1, 1)),
+            methods.encode_method(0, (10, 10), ("octet",), (0,)),
             b"\x03\x00\x01\x00\x00\x00\x01x\xce",
             b"\x01\x00\x01\x00\x00\x00\x00\xce",
             b"\x01\x00\x01\x00\x00\x00\x04\x00\x3c\x00\x50\xce",
-            b"".join(codec.publish_frames(cut_off, 1, b"\0\0", b"a", 0)),
+            cut_off + b"".join(frames.content_frames(1, b"\0\0", b"a", 0)),
         ]  # fmt: skip
         for raw in nonsense:
             self.setUp()
@@ -486,7 +486,7 @@ class HeartbeatTests(BrokerCase):
         wire = self.run_until_ready(heartbeat=10)
         for _ in range(20):
             self.clock.advance(1)
-            wire.raw(codec.HEARTBEAT_FRAME)
+            wire.raw(frames.HEARTBEAT_FRAME)
         self.turns()
         self.assertGreaterEqual(len(wire.names("heartbeat")), 2)
         self.assertFalse(wire.lost)
@@ -687,7 +687,7 @@ class SettleTests(BrokerCase):
                 wire.confirm(number)
                 wire.confirmed = number
             self.clock.pump([1] + [0] * 20)
-            wire.raw(codec.HEARTBEAT_FRAME)
+            wire.raw(frames.HEARTBEAT_FRAME)
         self.assertEqual((self.answers, refused), ([], [False]))
         self.assertLess(len(wire.published), 30)
         self.assertTrue(self.broker.connected)
@@ -737,7 +737,7 @@ class ChanceTests(BrokerCase):
                 break
             if not (to_deliver or to_settle or open_tags):
                 self.clock.advance(3)
-                wire.raw(codec.HEARTBEAT_FRAME)
+                wire.raw(frames.HEARTBEAT_FRAME)
         self.assertEqual(acked, set(wanted))
         self.assertEqual(self.answers, [True] * jobs)
         self.assertEqual(self.taker.reasons, [])
@@ -799,7 +799,7 @@ class FlowTests(BrokerCase):
         self.turns()
         for _ in range(31):
             self.clock.advance(1)
-            wire.raw(codec.HEARTBEAT_FRAME)
+            wire.raw(frames.HEARTBEAT_FRAME)
         self.failureResultOf(states)
         wire.say(2, "channel.open-ok", "")
         self.assertFalse(wire.aborted)
@@ -1008,7 +1008,7 @@ class DelayTests(BrokerCase):
         """What is due within five seconds is given to the taker, as is a message whose x-due is nonsense."""
         wire = self.run_until_ready()
         wire.deliver(1, headers={"x-due": int((self.clock.seconds() + 4.9) * 1000)})
-        wire.deliver(2, headers={"x-due": "tomorrow", "x-death": [{"time": codec.Timestamp(1)}]})
+        wire.deliver(2, headers={"x-due": "tomorrow", "x-death": [{"time": tables.Timestamp(1)}]})
         self.assertEqual(len(self.taker.jobs), 2)
 
     def test_legs(self) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailerq.queues import codec
+from mailerq.queues import frame_reader, frames, methods, tables
 
 SHORT = st.text(max_size=40)
 SIMPLE = (
@@ -21,7 +21,7 @@ SIMPLE = (
     | st.binary()
     | st.floats(allow_nan=False)
     | st.none()
-    | st.integers(0, 2**64 - 1).map(codec.Timestamp)
+    | st.integers(0, 2**64 - 1).map(tables.Timestamp)
     | st.builds(lambda number, scale: Decimal(number).scaleb(-scale), st.integers(0, 2**32 - 1), st.integers(0, 9))
 )
 VALUES = st.recursive(
@@ -37,8 +37,8 @@ class TableTests(SynchronousTestCase):
     @given(TABLES)
     def test_round_trip(self, table: dict[str, Any]) -> None:
         """What goes in comes out, with its types."""
-        raw = codec.encode_table(table)
-        self.assertEqual(codec.decode_table(raw), (table, len(raw)))
+        raw = tables.encode_table(table)
+        self.assertEqual(tables.decode_table(raw), (table, len(raw)))
 
     def test_every_type_of_the_broker(self) -> None:
         """All types that RabbitMQ sends are understood, signed ones with their sign."""
@@ -64,33 +64,33 @@ class TableTests(SynchronousTestCase):
         ]
         for raw, value in rows:
             inside = b"\x01k" + raw
-            table, _ = codec.decode_table(len(inside).to_bytes(4, "big") + inside)
+            table, _ = tables.decode_table(len(inside).to_bytes(4, "big") + inside)
             self.assertEqual(table, {"k": value}, raw)
 
     def test_true_is_a_boolean(self) -> None:
         """True goes out as ``t``: RabbitMQ refuses x-single-active-consumer as a number."""
-        self.assertEqual(codec.encode_table({"a": True})[4:], b"\x01at\x01")
+        self.assertEqual(tables.encode_table({"a": True})[4:], b"\x01at\x01")
 
     def test_text_that_is_no_utf8_survives(self) -> None:
         """Latin-1 in a header goes out again byte for byte."""
         raw = b"\x00\x00\x00\x08\x01kS\x00\x00\x00\x01\xe9"
-        self.assertEqual(codec.encode_table(codec.decode_table(raw)[0]), raw)
+        self.assertEqual(tables.encode_table(tables.decode_table(raw)[0]), raw)
 
     def test_lengths_count_bytes(self) -> None:
         """The length in front of a string counts bytes, not characters."""
-        self.assertEqual(codec.short_string("é"), b"\x02\xc3\xa9")
-        self.assertEqual(codec.long_string("é"), b"\x00\x00\x00\x02\xc3\xa9")
+        self.assertEqual(tables.short_string("é"), b"\x02\xc3\xa9")
+        self.assertEqual(tables.long_string("é"), b"\x00\x00\x00\x02\xc3\xa9")
 
     def test_what_does_not_fit_is_an_error(self) -> None:
         """Integers beyond 64 bits, unknown classes and names beyond 255 bytes raise ValueError."""
         for bad in ({"a": 2**63}, {"a": object()}, {"a" * 256: 1}, {"é" * 128: 1}, {"a": Decimal(-1)}):
-            self.assertRaises(ValueError, codec.encode_table, bad)
+            self.assertRaises(ValueError, tables.encode_table, bad)
 
     @settings(max_examples=500, deadline=None)
     @given(st.binary(max_size=80))
     def test_noise(self, raw: bytes) -> None:
         """Bytes of any kind are a table or a ValueError."""
-        for read in (codec.decode_table, codec.decode_properties):
+        for read in (tables.decode_table, methods.decode_properties):
             with contextlib.suppress(ValueError):
                 read(raw)
 
@@ -98,23 +98,23 @@ class TableTests(SynchronousTestCase):
     @given(TABLES, st.data())
     def test_damaged(self, table: dict[str, Any], data: st.DataObject) -> None:
         """A table with one byte changed, or cut off, is a table or a ValueError."""
-        raw = bytearray(codec.encode_table(table))
+        raw = bytearray(tables.encode_table(table))
         place = data.draw(st.integers(0, len(raw) - 1))
         raw[place] = data.draw(st.integers(0, 255))
         for damaged in (bytes(raw), bytes(raw[:place])):
             with contextlib.suppress(ValueError):
-                codec.decode_table(damaged)
+                tables.decode_table(damaged)
 
     def test_depth(self) -> None:
         """A table nested a thousand deep is refused, not followed."""
         raw = b"\x00\x00\x00\x00"
         for _ in range(1000):
-            raw = codec.long_string(b"\x01kF" + raw)
-        self.assertRaises(ValueError, codec.decode_table, raw)
+            raw = tables.long_string(b"\x01kF" + raw)
+        self.assertRaises(ValueError, tables.decode_table, raw)
         raw = b"A\x00\x00\x00\x00"
         for _ in range(1000):
-            raw = b"A" + codec.long_string(raw)
-        self.assertRaises(ValueError, codec.decode_table, codec.long_string(b"\x01k" + raw))
+            raw = b"A" + tables.long_string(raw)
+        self.assertRaises(ValueError, tables.decode_table, tables.long_string(b"\x01k" + raw))
 
 
 class PropertiesTests(SynchronousTestCase):
@@ -139,15 +139,15 @@ class PropertiesTests(SynchronousTestCase):
     )
     def test_round_trip(self, properties: dict[str, Any]) -> None:
         """What goes in comes out."""
-        self.assertEqual(codec.decode_properties(codec.encode_properties(properties)), properties)
+        self.assertEqual(methods.decode_properties(methods.encode_properties(properties)), properties)
 
     def test_unknown_name(self) -> None:
         """A name that is none is an error, not a message that silently is transient."""
-        self.assertRaises(ValueError, codec.encode_properties, {"delivery-mode": 2})
+        self.assertRaises(ValueError, methods.encode_properties, {"delivery-mode": 2})
 
     def test_known_bytes(self) -> None:
         """The flags stand where the specification puts them."""
-        raw = codec.encode_properties({"content_type": "a", "delivery_mode": 2, "message_id": "b"})
+        raw = methods.encode_properties({"content_type": "a", "delivery_mode": 2, "message_id": "b"})
         self.assertEqual(raw, b"\x90\x80\x01a\x02\x01b")
 
 
@@ -159,37 +159,37 @@ class MethodTests(SynchronousTestCase):
     def test_round_trip(self) -> None:
         """Neighbouring bits share a byte; everything comes out."""
         values = [1, "é", True, False, True, {"a": [1]}, True, 2**64 - 1, b"\xff", 255, 2**32 - 1]
-        frame = codec.encode_method(3, (50, 10), self.TYPES, values)
+        frame = methods.encode_method(3, (50, 10), self.TYPES, values)
         self.assertEqual(frame[:3] + frame[-1:], b"\x01\x00\x03\xce")
         self.assertEqual(int.from_bytes(frame[3:7], "big"), len(frame) - 8)
-        self.assertEqual(codec.decode_arguments(self.TYPES, frame[7:-1]), values)
+        self.assertEqual(methods.decode_arguments(self.TYPES, frame[7:-1]), values)
 
     def test_nine_bits(self) -> None:
         """The ninth bit starts a second byte."""
         values = [True] * 8 + [False, True]
-        frame = codec.encode_method(0, (1, 1), ["bit"] * 10, values)
+        frame = methods.encode_method(0, (1, 1), ["bit"] * 10, values)
         self.assertEqual(frame[11:-1], b"\xff\x02")
-        self.assertEqual(codec.decode_arguments(["bit"] * 10, frame[7:-1]), values)
+        self.assertEqual(methods.decode_arguments(["bit"] * 10, frame[7:-1]), values)
 
     def test_does_not_fit(self) -> None:
         """A number out of range is a ValueError, before anything is written."""
-        self.assertRaises(ValueError, codec.encode_method, 0, (1, 1), ["short"], [65536])
-        self.assertRaises(ValueError, codec.encode_method, 0, (1, 1), ["short"], [-1])
+        self.assertRaises(ValueError, methods.encode_method, 0, (1, 1), ["short"], [65536])
+        self.assertRaises(ValueError, methods.encode_method, 0, (1, 1), ["short"], [-1])
 
     @settings(max_examples=200, deadline=None)
     @given(st.binary(max_size=60))
     def test_noise(self, raw: bytes) -> None:
         """Bytes of any kind are values or a ValueError."""
         with contextlib.suppress(ValueError):
-            codec.decode_arguments(self.TYPES, b"\x00\x32\x00\x0a" + raw)
+            methods.decode_arguments(self.TYPES, b"\x00\x32\x00\x0a" + raw)
 
 
 def delivery(tag: int, body: bytes, largest: int = 0, channel: int = 1, redelivered: bool = False) -> bytes:
     """What a broker sends for one message."""
     types = ("shortstr", "longlong", "bit", "shortstr", "shortstr")
-    method = codec.encode_method(channel, (60, 60), types, ("mailerq", tag, redelivered, "", "outbox"))
-    properties = codec.encode_properties({"delivery_mode": 2, "headers": {"n": tag}})
-    return method + b"".join(codec.publish_frames(b"", channel, properties, body, largest))
+    method = methods.encode_method(channel, (60, 60), types, ("mailerq", tag, redelivered, "", "outbox"))
+    properties = methods.encode_properties({"delivery_mode": 2, "headers": {"n": tag}})
+    return method + b"".join(frames.content_frames(channel, properties, body, largest))
 
 
 class Heard:
@@ -197,7 +197,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
-        self.reader = codec.Reader(
+        self.reader = frame_reader.Reader(
             lambda *what: self.events.append(("deliver", *what)),
             lambda *what: self.events.append(("confirm", *what)),
             lambda *what: self.events.append(("content", *what)),
@@ -210,21 +210,21 @@ class ReaderTests(SynchronousTestCase):
 
     def stream(self) -> tuple[bytes, list[tuple[Any, ...]]]:
         """Something of everything, and what is to be heard of it."""
-        confirm = codec.encode_method(1, (60, 80), ("longlong", "bit"), (9, True))
-        returned = codec.encode_method(
+        confirm = methods.encode_method(1, (60, 80), ("longlong", "bit"), (9, True))
+        returned = methods.encode_method(
             2, (60, 50), ("short", "shortstr", "shortstr", "shortstr"), (312, "NO_ROUTE", "", "gone")
         )
-        other = codec.encode_method(2, (50, 11), ("shortstr", "long", "long"), ("q", 1, 2))
-        props = [codec.encode_properties({"delivery_mode": 2, "headers": {"n": tag}}) for tag in range(6)]
-        back = codec.encode_properties({"message_id": "m"})
+        other = methods.encode_method(2, (50, 11), ("shortstr", "long", "long"), ("q", 1, 2))
+        props = [methods.encode_properties({"delivery_mode": 2, "headers": {"n": tag}}) for tag in range(6)]
+        back = methods.encode_properties({"message_id": "m"})
         raw = (
             delivery(1, b'{"name":"J\xc3\xa9r\xc3\xb4me"}')
-            + codec.HEARTBEAT_FRAME
+            + frames.HEARTBEAT_FRAME
             + delivery(2, b"")
             + confirm
             + delivery(3, b"\xff" * 50, largest=20)
             + returned
-            + b"".join(codec.publish_frames(b"", 2, back, b"lost", 0))
+            + b"".join(frames.content_frames(2, back, b"lost", 0))
             + other
             + delivery(4, "ä".encode() * 9, largest=13, redelivered=True)
             + delivery(5, b"end")
@@ -288,7 +288,7 @@ class ReaderTests(SynchronousTestCase):
             bytes(frame),
             b"\x01\x00\x01\x7f\xff\xff\xff\x00",
         ):
-            self.assertRaises(codec.FrameError, Heard().reader.feed, raw)
+            self.assertRaises(frames.FrameError, Heard().reader.feed, raw)
 
     @settings(max_examples=300, deadline=None)
     @given(st.data())
@@ -321,22 +321,22 @@ class OutTests(SynchronousTestCase):
         """No frame is larger than frame_max, and the body comes together again, for every size around the limits."""
         for size in range(60):
             body = bytes(range(size))
-            raw = b"".join(codec.publish_frames(b"", 1, b"\x00\x00", body, 20))
-            frames = _frames(raw)
-            self.assertTrue(all(len(frame) <= 20 for frame in frames[1:]), size)
-            self.assertEqual(b"".join(frame[7:-1] for frame in frames[1:]), body)
-            self.assertTrue(all(frame[-1] == codec.FRAME_END for frame in frames))
+            raw = b"".join(frames.content_frames(1, b"\x00\x00", body, 20))
+            written = _frames(raw)
+            self.assertTrue(all(len(frame) <= 20 for frame in written[1:]), size)
+            self.assertEqual(b"".join(frame[7:-1] for frame in written[1:]), body)
+            self.assertTrue(all(frame[-1] == frames.FRAME_END for frame in written))
 
     def test_publish(self) -> None:
         """basic.publish by the default exchange, mandatory."""
         types = ("short", "shortstr", "shortstr", "bit", "bit")
-        raw = codec.publish_method(1, "é")
-        self.assertEqual(raw, codec.encode_method(1, (60, 40), types, (0, "", "é", True, False)))
-        self.assertRaises(ValueError, codec.publish_method, 1, "é" * 128)
+        raw = frames.publish_method(1, "é")
+        self.assertEqual(raw, methods.encode_method(1, (60, 40), types, (0, "", "é", True, False)))
+        self.assertRaises(ValueError, frames.publish_method, 1, "é" * 128)
 
     def test_ack_and_reject(self) -> None:
         """The frames are those of the specification."""
         self.assertEqual(
-            codec.ack_frame(1, 2**40, True), codec.encode_method(1, (60, 80), ("longlong", "bit"), (2**40, True))
+            frames.ack_frame(1, 2**40, True), methods.encode_method(1, (60, 80), ("longlong", "bit"), (2**40, True))
         )
-        self.assertEqual(codec.reject_frame(1, 7), codec.encode_method(1, (60, 90), ("longlong", "bit"), (7, True)))
+        self.assertEqual(frames.reject_frame(1, 7), methods.encode_method(1, (60, 90), ("longlong", "bit"), (7, True)))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mailerq.queues import codec
+from mailerq.queues import frames, methods
 from mailerq.queues.amqp_link import specification
 
 FRAME_MAX = 131072
@@ -33,12 +33,12 @@ class PlayedRabbitmq:
     def push(self, bodies: Iterable[bytes]) -> None:
         """Deliver them to the consumer."""
         assert self.consumed is not None
-        properties = codec.encode_properties({"content_type": "application/json", "delivery_mode": 2})
+        properties = methods.encode_properties({"content_type": "application/json", "delivery_mode": 2})
         for body in bodies:
             self._tag += 1
             self._unacked.add(self._tag)
             method = _method(self.consumed, "basic.deliver", "mailerq", self._tag, False, "", "outbox")
-            self.write(b"".join(codec.publish_frames(method, self.consumed, properties, body, FRAME_MAX)))
+            self.write(method + b"".join(frames.content_frames(self.consumed, properties, body, FRAME_MAX)))
 
     def heard(self, data: bytes) -> None:
         """All frames that are whole, then one confirm."""
@@ -50,7 +50,7 @@ class PlayedRabbitmq:
             end = at + 7 + int.from_bytes(rest[at + 3 : at + 7], "big")
             if end >= len(rest):
                 break
-            if rest[at] == codec.METHOD:
+            if rest[at] == frames.METHOD:
                 self._method(int.from_bytes(rest[at + 1 : at + 3], "big"), rest[at + 7 : end])
             at = end + 1
         self._rest = rest[at:]
@@ -61,7 +61,7 @@ class PlayedRabbitmq:
         known = specification().classes.byid[int.from_bytes(payload[:2], "big")]
         method = known.methods.byid[int.from_bytes(payload[2:4], "big")]
         name = f"{known.name}.{method.name}"
-        values = codec.decode_arguments([field.type for field in method.fields], payload)
+        values = methods.decode_arguments([field.type for field in method.fields], payload)
         fields = dict(zip(method.fields.byname, values, strict=True))
         if name == "basic.publish":
             self._sequence += 1
@@ -100,4 +100,4 @@ class PlayedRabbitmq:
 def _method(channel: int, name: str, *values: Any) -> bytes:
     klass, _, method = name.partition(".")
     known = specification().classes.byname[klass].methods.byname[method]
-    return codec.encode_method(channel, (known.klass.id, known.id), [field.type for field in known.fields], values)
+    return methods.encode_method(channel, (known.klass.id, known.id), [field.type for field in known.fields], values)

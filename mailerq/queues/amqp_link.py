@@ -1,7 +1,7 @@
 """One connection to an AMQP broker, from the first byte to the last: txAMQP with the frames and waits made ours.
 
 The only module that imports txamqp. Connection start and tune, and every method with an answer, go through txAMQP's
-generated methods and its delegate; frames in and out, heartbeats and deadlines are ours (see ``codec``).
+generated methods and its delegate; frames in and out, heartbeats and deadlines are ours (see ``frames``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from txamqp.message import Message
 from txamqp.protocol import AMQChannel, AMQClient, FrameReceiver
 from zope.interface import implementer
 
-from mailerq.queues import codec
+from mailerq.queues import frame_reader, frames, methods
 
 RPC_DEADLINE = 30.0
 CLOSE_DEADLINE = 5.0
@@ -134,7 +134,7 @@ class LinkChannel(AMQChannel):  # type: ignore[misc]
         if self.closed:
             return fail(self.reason or LinkLost("the channel is closed"))
         try:
-            frame = codec.encode_method(
+            frame = methods.encode_method(
                 self.id, (method.klass.id, method.id), [field.type for field in method.fields], args
             )
         except ValueError as problem:
@@ -153,7 +153,7 @@ class LinkChannel(AMQChannel):  # type: ignore[misc]
     def answered(self, message: Any) -> bool:
         """The answer to the oldest call; whether anybody still wants it."""
         if not self.waiting or message.method not in self.waiting[0].methods:
-            raise codec.FrameError(
+            raise frames.FrameError(
                 f"an answer that nobody asked for: {message.method.klass.name}.{message.method.name}"
             )
         return self.waiting.popleft().end(message)
@@ -278,7 +278,7 @@ class Link(AMQClient):  # type: ignore[misc]
         self.closed = False
         self.is_blocked = False
         self.response = ""
-        self._reader = codec.Reader(user.delivered, user.confirmed, self._content, self._method)
+        self._reader = frame_reader.Reader(user.delivered, user.confirmed, self._content, self._method)
         self._out: list[bytes] = []
         self._size = 0
         self._flush_call: Any = None
@@ -301,7 +301,7 @@ class Link(AMQClient):  # type: ignore[misc]
 
     def send_init_string(self) -> None:
         """The header of 0-9-1."""
-        self.transport.write(codec.PROTOCOL_HEADER)
+        self.transport.write(frames.PROTOCOL_HEADER)
 
     def dataReceived(self, data: bytes) -> None:
         self._heard = True
@@ -372,8 +372,8 @@ class Link(AMQClient):  # type: ignore[misc]
                 int.from_bytes(payload[2:4], "big")
             ]
         except KeyError:
-            raise codec.FrameError(f"a method that is not known: {payload[:4].hex()}") from None
-        return Message(method, codec.decode_arguments([field.type for field in method.fields], payload))
+            raise frames.FrameError(f"a method that is not known: {payload[:4].hex()}") from None
+        return Message(method, methods.decode_arguments([field.type for field in method.fields], payload))
 
     def _content(self, number: int, payload: bytes, properties: bytes, body: bytes) -> None:
         message = self._message(payload)
@@ -384,7 +384,7 @@ class Link(AMQClient):  # type: ignore[misc]
         if channel is not None:
             message.content = (properties, body)
             if not channel.answered(message):
-                self.send(codec.reject_frame(number, message.delivery_tag))
+                self.send(frames.reject_frame(number, message.delivery_tag))
 
     # -- life
 
@@ -431,7 +431,7 @@ class Link(AMQClient):  # type: ignore[misc]
             return
         self._beat = self.clock.callLater(self.heartbeatInterval / 2, self._heartbeat)
         if not self._spoke:
-            self.transport.write(codec.HEARTBEAT_FRAME)
+            self.transport.write(frames.HEARTBEAT_FRAME)
         self._spoke = False
 
     def abort(self, reason: str) -> None:

@@ -8,7 +8,7 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from mailerq.interfaces import QueueState
-from mailerq.queues import codec
+from mailerq.queues import tables
 from mailerq.queues.amqp_link import Link, Refusal
 from mailerq.queues.delays import delay_queues
 
@@ -64,7 +64,7 @@ class AmqpQueues:
         or LinkLost."""
         if not name:
             raise ValueError("a queue needs a name")
-        codec.short_string(name)
+        tables.short_string(name)
         if not self.declared_by_us(name):
             return
         await self._gate.acquire()

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 from mailerq.interfaces import Publication
-from mailerq.queues import codec, delays
+from mailerq.queues import delays, frames, methods, tables
 from mailerq.queues.amqp_link import MAIN, Link, LinkUser
 from mailerq.queues.amqp_taken import AmqpTaken, Batch, Done, Entry, Owner, call
 
@@ -120,9 +120,9 @@ class Session(LinkUser):
         properties.pop("user_id", None)
         properties.pop("expiration", None)
         try:
-            raw = codec.encode_properties(properties)
+            raw = methods.encode_properties(properties)
         except ValueError:  # a type that comes but cannot go: what is ours is enough
-            raw = codec.encode_properties({"headers": {delays.DUE_HEADER: due}, "delivery_mode": self._mode})
+            raw = methods.encode_properties({"headers": {delays.DUE_HEADER: due}, "delivery_mode": self._mode})
         taken.settled = True
         taken.left = 1
         self.under_way += 1
@@ -143,7 +143,7 @@ class Session(LinkUser):
     def give_back(self, tag: int) -> None:
         """Requeue one delivery."""
         if self._outstanding.pop(tag, None) is not None:
-            self.link.send(codec.reject_frame(MAIN, tag))
+            self.link.send(frames.reject_frame(MAIN, tag))
 
     def give_back_aside(self) -> None:
         """Requeue what came while nothing was to be taken."""
@@ -189,9 +189,9 @@ class Session(LinkUser):
             if tag < lowest:
                 below = max(below, tag)
             else:
-                self.link.send(codec.ack_frame(MAIN, tag, False))
+                self.link.send(frames.ack_frame(MAIN, tag, False))
         if below:
-            self.link.send(codec.ack_frame(MAIN, below, True))
+            self.link.send(frames.ack_frame(MAIN, below, True))
 
     # -- publications
 
@@ -233,9 +233,9 @@ class Session(LinkUser):
     def _ends(self, priority: int | None, encoding: str | None, with_id: bool) -> tuple[bytes, bytes]:
         """Flags and what stands in front of the headers; what stands between them and the message id."""
         flags = 0x9000 | (0x4000 if encoding else 0) | (0x0800 if priority is not None else 0) | 0x80 * with_id
-        front = flags.to_bytes(2, "big") + codec.short_string("application/json")
+        front = flags.to_bytes(2, "big") + tables.short_string("application/json")
         if encoding:
-            front += codec.short_string(encoding)
+            front += tables.short_string(encoding)
         back = bytes((self._mode,)) + (b"" if priority is None else bytes((min(max(priority, 0), 255),)))
         if len(self._plain) >= _KEEP_ENCODED:
             self._plain.clear()
@@ -269,12 +269,13 @@ class Session(LinkUser):
         if method is None:
             if len(self._methods) >= _KEEP_ENCODED:
                 self._methods.clear()
-            method = self._methods[entry.queue] = codec.publish_method(MAIN, entry.queue)
+            method = self._methods[entry.queue] = frames.publish_method(MAIN, entry.queue)
         self._sequence += 1
         self._unconfirmed[self._sequence] = entry
         body = entry.body
         link = self.link
-        link.send_all(codec.publish_frames(method, MAIN, entry.properties, body, link.frame_max), len(body) + 200)
+        content = frames.content_frames(MAIN, entry.properties, body, link.frame_max)
+        link.send_all((method, *content), len(body) + 200)
 
     def declared_now(self, queue: str) -> None:
         """The queue is there: what waited for it goes out first."""
@@ -428,9 +429,9 @@ class Session(LinkUser):
 def _headers(headers: Any) -> bytes:
     """A table; values that AMQP has no type for become text."""
     try:
-        return codec.encode_table(headers)
+        return tables.encode_table(headers)
     except ValueError:
-        return codec.encode_table({_text(name)[:60]: _text(value) for name, value in headers.items()})
+        return tables.encode_table({_text(name)[:60]: _text(value) for name, value in headers.items()})
 
 
 def _text(value: Any) -> str:
@@ -440,6 +441,6 @@ def _text(value: Any) -> str:
 
 def _message_id(properties: bytes) -> Any:
     try:
-        return codec.decode_properties(properties).get("message_id")
+        return methods.decode_properties(properties).get("message_id")
     except ValueError:
         return None

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailerq.interfaces import ITaken, Publication
-from mailerq.queues import codec
+from mailerq.queues import methods
 
 if TYPE_CHECKING:
     from mailerq.queues.amqp_session import Session
@@ -92,7 +92,7 @@ class AmqpTaken:
     def properties(self) -> dict[str, Any]:
         """All properties, decoded now; empty if they cannot be read."""
         try:
-            return codec.decode_properties(self._properties)
+            return methods.decode_properties(self._properties)
         except ValueError:
             return {}
 
