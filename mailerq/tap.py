@@ -104,7 +104,7 @@ class Engine(MultiService):
         self.setName("mailerq")
         self.reactor = reactor
         self.worker = worker
-        self.parent = parent
+        self.parent_link = parent
         self.settings = settings = worker.share(settings)
         self.path = path
         self.dice = dice = random.Random()
@@ -129,7 +129,7 @@ class Engine(MultiService):
             self._refuse(f"journal: {error}")
             return
         try:
-            self.memory, self.notes = open_state(self.reactor, self.settings.state, self.worker, self.parent)
+            self.memory, self.notes = open_state(self.reactor, self.settings.state, self.worker, self.parent_link)
         except OSError as error:
             self._refuse(f"state: {error}")
             return
@@ -173,8 +173,8 @@ class Engine(MultiService):
 
     def _ready(self, _: None) -> None:
         _log.info("taking jobs from {outbox}", outbox=self.settings.queues.outbox)
-        if self.parent is not None:
-            self.parent.ready()
+        if self.parent_link is not None:
+            self.parent_link.ready()
 
     def _not_ready(self, failure: Any) -> None:
         if self._stopping:  # it was not there yet, or not again
@@ -188,8 +188,8 @@ class Engine(MultiService):
     def _refuse(self, why: str) -> None:
         """There is nothing to be done without a person: say why, and end with status 1."""
         _log.critical("cannot run: {why}", why=why)
-        if self.parent is not None:
-            self.parent.refused(why)
+        if self.parent_link is not None:
+            self.parent_link.refused(why)
         self.reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         self.reactor.callWhenRunning(self.reactor.stop)
 
@@ -211,7 +211,7 @@ class Engine(MultiService):
         self.log.close()
 
     def _on_hangup(self) -> None:
-        hung_up_on = self.reload if self.parent is None else self.log.reopen  # the parent says when to reload
+        hung_up_on = self.reload if self.parent_link is None else self.log.reopen  # the parent says when to reload
 
         def hung_up(number: int, frame: Any) -> None:
             self.reactor.callFromThread(hung_up_on)
@@ -251,8 +251,8 @@ class Engine(MultiService):
             broker=self.broker,
             events=self.events,
         )
-        if self.parent is not None:
-            self._serve(self.parent)
+        if self.parent_link is not None:
+            self._serve(self.parent_link)
         elif self.settings.control:
             control_service(self.reactor, self.settings.control, self.answers).setServiceParent(self)
 
