@@ -63,13 +63,16 @@ class Count(Protocol):
 
 
 class Commons(Protocol):
-    """What this engine may use of each limit. ``lock`` may be entered again by who is in it; where nothing has to be
-    one step, it does nothing."""
+    """What this engine may use of each limit."""
 
-    lock: AbstractContextManager[object]
     look_again: float | None
     """Seconds after which ``free_again`` is to be asked, as long as something is wanted or rests; None: never, for
     ``listen``'s callback tells of all."""
+
+    @property
+    def lock(self) -> AbstractContextManager[object]:
+        """A look, and what is taken because of it, are one step within it. Whoever is in it may enter it again; where
+        nothing has to be one step, it does nothing."""
 
     def seconds(self) -> float:
         """The time, as the scheduler has it."""

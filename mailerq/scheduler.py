@@ -207,6 +207,8 @@ class Scheduler:
                 self._drain_site(site)
             self.agenda.clear()
             self.agenda.at(self.now() + patience, self._abort_all)
+            if self.sharing is not None:
+                self.sharing.stop()
             self._look_if_drained()
         return self._drained
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from weakref import WeakValueDictionary
 
-from mailerq.commons import Cell, Name, SiteKey
+from mailerq.commons import Cell, Count, Name, SiteKey
 from mailerq.shared_counts import Columns, SharedCount
 from mailerq.shared_named import Named
 from mailerq.shared_paces import PaceCell
@@ -27,8 +27,7 @@ class SharedLimits:
     look_again: float | None = LOOK_AGAIN
 
     def __init__(self, paces: Table, columns: Columns, named: Named, files: tuple[int, ...] = ()) -> None:
-        self.lock: Lock = columns.lock
-        self.seconds = columns.seconds
+        self._lock = columns.lock
         self.paces = paces
         self.columns = columns
         self.named = named
@@ -37,6 +36,15 @@ class SharedLimits:
         self._crowds: dict[SiteKey, SharedCount] = {}
         self._looks = 0
         self._files = files
+
+    @property
+    def lock(self) -> Lock:
+        """That of all tables."""
+        return self._lock
+
+    def seconds(self) -> float:
+        """The time that all workers of a machine have."""
+        return self.columns.seconds()
 
     def count(self, name: Name) -> SharedCount:
         """The count of that name."""
@@ -53,12 +61,13 @@ class SharedLimits:
         """All of it: whoever comes first uses it."""
         return per_minute
 
-    def refused(self, site: SiteKey, counts: Collection[tuple[SharedCount, float]], waiting: int) -> None:
+    def refused(self, site: SiteKey, counts: Collection[tuple[Count, float]], waiting: int) -> None:
         """What a site wants, after a look at it."""
         before = self._wanted.get(site)
         if not counts and not before:
             return
-        wanted = {count: limit for count, limit in counts if count.is_wanted_by_others}
+        ours = [(count, limit) for count, limit in counts if isinstance(count, SharedCount)]  # all are
+        wanted = {count: limit for count, limit in ours if count.is_wanted_by_others}
         for count, limit in wanted.items():
             count.wants(site, limit)
         for count in before or ():

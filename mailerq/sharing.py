@@ -49,7 +49,7 @@ class Sharing:
         self._later = later
         self._terms = terms
         self._wanting: set[SiteKey] = set()
-        self._asks = False
+        self._asks = self._stopped = False
         commons.listen(self.changed)
 
     def next_moves(self, site: Site, now: float, world: World) -> list[Move]:
@@ -111,6 +111,14 @@ class Sharing:
         self._wanting.discard(site.key)
         self.commons.forget(site.key)
 
+    def stop(self) -> None:
+        """Nothing is opened any more: nothing is wanted."""
+        self._asks = self._stopped = True
+        with self.commons.lock:
+            for key in self._wanting:
+                self.commons.refused(key, (), 0)
+        self._wanting.clear()
+
     def changed(self, keys: Collection[SiteKey] | None) -> None:
         """Other parts of limits hold for these sites."""
         for key in list(self._sites) if keys is None else keys:
@@ -127,6 +135,8 @@ class Sharing:
 
     def _ask(self) -> None:
         """Others may have let something go; or want what rests here."""
+        if self._stopped:
+            return
         self._asks = False
         if self._wanting:
             for key in self.commons.free_again():

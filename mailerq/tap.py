@@ -34,6 +34,8 @@ from mailerq.queues import make_broker
 from mailerq.resolver import Resolver
 from mailerq.scheduler import Connect, Scheduler
 from mailerq.settings import Settings, SettingsError, load, parse, running, without_password
+from mailerq.shared_limits import SharedLimits
+from mailerq.shared_memory import open_shared
 from mailerq.smtp.factory import ConnectOptions, HostFactory
 from mailerq.worker import ALONE, Worker
 from mailerq.workers.link import Link as ParentLink
@@ -72,10 +74,17 @@ def smtp_connector(reactor: Any, settings: Callable[[], Settings]) -> Connect:
     return connect
 
 
-def open_state(reactor: Any, folder: str, worker: Worker, parent: ParentLink | None) -> tuple[PacesFile, AnyNotes]:
-    """What is remembered of paces, pauses, slow-downs and warm-ups. Raises OSError where the folder cannot be used."""
+def open_state(
+    reactor: Any, folder: str, worker: Worker, parent: ParentLink | None
+) -> tuple[PacesFile | SharedLimits, AnyNotes]:
+    """What is remembered of paces (and, of several workers, shared), pauses, slow-downs and warm-ups. Raises OSError
+    where the folder cannot be used."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    memory = PacesFile(worker.own(os.path.join(folder, "paces")), reactor.seconds)
+    memory: PacesFile | SharedLimits
+    if worker.alone:
+        memory = PacesFile(os.path.join(folder, "paces"), reactor.seconds)
+    else:
+        memory = open_shared(folder, worker.index, worker.count, reactor.seconds)
     return memory, Notes(os.path.join(folder, "notes.json"), reactor) if parent is None else parent.notes
 
 
@@ -109,10 +118,10 @@ class Engine(MultiService):
         self.path = path
         self.dice = dice = random.Random()
         self.events = Events(reactor.seconds, lambda call: reactor.callLater(0, call))
-        self.broker = make_broker(reactor, settings, dice)
+        self.broker = make_broker(reactor, settings, dice, worker)
         self.resolver = Resolver(reactor, settings.dns, dice, settings.smtp.port)
         self.scheduler: Scheduler | None = None
-        self.memory: PacesFile | None = None
+        self.memory: PacesFile | SharedLimits | None = None
         self.notes: AnyNotes | None = None
         self.journal: Journal | None = None
         self.deliveries: Deliveries | None = None
@@ -134,7 +143,15 @@ class Engine(MultiService):
             self._refuse(f"state: {error}")
             return
         connect = smtp_connector(self.reactor, lambda: self.settings)
-        scheduler = Scheduler(self.reactor, self.settings, connect, self.dice, memory=self.memory, notes=self.notes)
+        scheduler = Scheduler(
+            self.reactor,
+            self.settings,
+            connect,
+            self.dice,
+            memory=self.memory if isinstance(self.memory, PacesFile) else None,
+            notes=self.notes,
+            commons=self.memory if isinstance(self.memory, SharedLimits) else None,
+        )
         self.scheduler = scheduler
         self.deliveries = Deliveries(
             self.reactor,

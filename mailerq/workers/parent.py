@@ -21,6 +21,7 @@ from mailerq.admin.control import control_service
 from mailerq.files import lock
 from mailerq.notes import Notes
 from mailerq.settings import Settings, SettingsError, parse, running
+from mailerq.shared_memory import clear_dead
 from mailerq.worker import Worker
 from mailerq.workers.as_one import AsOne
 from mailerq.workers.changes import Change
@@ -174,6 +175,10 @@ class Parent(MultiService):
         if self.lives.get(life.index) is life:
             del self.lives[life.index]
         self.answers.lost(life.index)
+        try:
+            clear_dead(self.settings.state, life.index, self.count)
+        except OSError as error:
+            _log.error("the connections of worker {index} still count: {error}", index=life.index, error=error)
         if self._stopped is not None:
             self._one_less(life)
         elif life.refused and (life.index not in self._started or not any(one.ready for one in self.lives.values())):
