@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from mailerq.attempt import utc
-from mailerq.explained import JobSeen, Limit, Line, PauseSeen, Remote, Row, SiteSeen
+from mailerq.explained import JobSeen, Limit, Line, PauseSeen, Remote, Row, SiteSeen, WorkerSeen
 
 TITLES = ("site", "waiting", "parked", "busy", "idle", "starting", "a second", "waits for", "next")
+WORKER_TITLES = ("  worker", "waiting", "parked", "busy", "idle", "starting", "waits for")
 PAUSE_TITLES = ("id", "what", "since", "until", "why")
 SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
 
@@ -45,7 +46,14 @@ def _site(site: SiteSeen, now: float) -> list[str]:
     if site.hosts:
         titles = ("  host", "name", "connections", "")
         lines += ["", *columns([titles, *(_remote(host, now) for host in site.hosts)])]
+    if len(site.workers) > 1:
+        lines += ["", *columns([WORKER_TITLES, *map(_worker, site.workers)], right=range(6))]
     return lines
+
+
+def _worker(one: WorkerSeen) -> tuple[str, ...]:
+    counts = (one.waiting, one.parked, one.busy, one.idle, one.starting)
+    return (f"  {one.worker}", *(str(count or "-") for count in counts), one.binds)
 
 
 def _title(site: SiteSeen) -> str:

@@ -16,7 +16,7 @@ import msgspec
 from mailerq.admin.questions import Sites
 from mailerq.commands import Failed
 from mailerq.commands.engine_access import ask
-from mailerq.explain_text import many, table
+from mailerq.explain_text import clean, many, table
 from mailerq.explained import Row, Total
 
 PERIOD = 1.0  # seconds between two looks
@@ -85,5 +85,6 @@ def _table(arguments: argparse.Namespace, settings: Any, most: int) -> list[str]
         f"{total.connections} of {total.max_connections} connections, {many(total.in_hand, 'job')} in hand"
     )
     lost = [] if total.broker else ["the broker cannot be reached"]
+    lost += [clean(f"{one}: what it has is missing here") for one in total.unheard]
     more = [f"and {left} more"] if left > 0 else []
     return [head, *lost, *([""] if rows else []), *(table(rows, total.time) if rows else ()), *more]
