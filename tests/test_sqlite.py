@@ -415,7 +415,7 @@ class Tables(SynchronousTestCase):
     def test_space_is_used_again(self) -> None:
         """Taking and settling over and over does not make the file grow."""
         sizes = []
-        owner = self.file.register(True)
+        owner = self.file.register()
         for _ in range(5):
             self.fill(*[row("outbox", b"x" * 2000, 1.0)] * 500)
             with self.file.transaction():
@@ -445,7 +445,7 @@ class Tables(SynchronousTestCase):
         rows = [row("q", b"%d" % n, float(n // 3), priority=n % 2) for n in range(50)]
         self.fill(*rows, row("q", b"later", 1.0, due=99.0))
         peeked = [message[3] for message in self.file.peek("q", 4)]
-        owner = self.file.register(True)
+        owner = self.file.register()
         with self.file.transaction():
             self.assertEqual(peeked, [message[3] for message in self.file.claim("q", owner, 99)])
         self.assertEqual(len(peeked), 50)
@@ -460,7 +460,7 @@ class Tables(SynchronousTestCase):
     def test_claim_is_bound_by_bytes(self) -> None:
         """A claim stops at the size asked for, but takes one at least."""
         self.fill(*[row("outbox", b"x" * 1000, 1.0)] * 9)
-        owner = self.file.register(True)
+        owner = self.file.register()
         with self.file.transaction():
             self.assertEqual([len(self.file.claim("outbox", owner, 9, most)) for most in (1, 2500, 99999)], [1, 3, 5])
 
@@ -471,7 +471,7 @@ class Tables(SynchronousTestCase):
             self.file._connection.execute("INSERT INTO owners VALUES (77, 999999999, '5', 0)")
             self.file.claim("results", 77, 1)
         self.assertEqual(list(self.file.peek("results")), [])
-        self.file.register(False)
+        self.file.register()
         (message,) = self.file.peek("results")
         self.assertEqual(message[1], 2)
 

@@ -112,7 +112,7 @@ class FileAccess:
         """Claim, where there is something."""
         now = time.time()
         if not self._owner:
-            self._owner = self._file.register(False)  # and what a killed command held is free again
+            self._owner = self._file.register()  # and what a killed command held is free again
         if not self._file.has_ready(queue, now):
             return []
         with self._file.transaction():

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+from mailerq.queues.sqlite_lock import Group, started
 
 if TYPE_CHECKING:
     from random import Random
 
     from mailerq.interfaces import IBroker
+    from mailerq.worker import Worker
 
 
-def make_broker(reactor: Any, settings: Any, random: Random) -> IBroker:
-    """The broker that ``settings.broker`` names, not started. ``random`` spreads the attempts to reconnect.
+def make_broker(reactor: Any, settings: Any, random: Random, worker: Worker | None = None) -> IBroker:
+    """The broker that ``settings.broker`` names, not started. ``random`` spreads the attempts to reconnect. ``worker``:
+    which of several engines on this machine it is for.
 
     Only the module of the kind in use is imported.
     """
     if settings.broker.kind == "sqlite":
         from mailerq.queues.sqlite import SqliteBroker
 
-        return SqliteBroker(reactor, settings)
+        return SqliteBroker(reactor, settings, group=_group(worker, settings))
     from mailerq.queues.amqp import AmqpBroker
 
     broker: IBroker = AmqpBroker(reactor, settings, random)
     return broker
+
+
+def _group(worker: Worker | None, settings: Any) -> Group | None:
+    """Workers are one group where they have the same parent and the same journals."""
+    if worker is None or worker.alone:
+        return None
+    parent = os.getppid()
+    name = f"{parent} {started(parent)} {os.path.abspath(settings.journal)!r}"
+    return Group(name, worker.index + 1)
 
 
 def configured(queues: Any) -> list[str]:

@@ -16,6 +16,7 @@ from mailerq.interfaces import BrokerRefused, IBroker, ITaken, ITaker, Publicati
 from mailerq.queues import configured
 from mailerq.queues.sqlite_clerk import Call, Clerk, Request
 from mailerq.queues.sqlite_file import Claimed, QueueFile
+from mailerq.queues.sqlite_lock import Group
 
 Done = Callable[[bool], None]
 SLICE = 100  # messages given to the taker in one turn of the reactor
@@ -59,13 +60,19 @@ class SqliteTaken:
 class SqliteBroker(Service):
     """Queues in the file ``settings.broker.path``; ``settings.queues`` names those that are declared at the start.
 
-    Only one that consumes locks the file (other engines are refused). Anything else may read and write beside it.
-    ``open_file`` opens the file, in the thread.
+    Who consumes locks the file, alone or with its ``group`` (other engines are refused). Anything else may read and
+    write beside it. ``open_file`` opens the file, in the thread.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, settings: Any, open_file: Callable[[], QueueFile] | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Any,
+        open_file: Callable[[], QueueFile] | None = None,
+        group: Group | None = None,
+    ) -> None:
         self.connected: bool = False
         self.transactional: bool = True
         self.early = 0.0
@@ -76,6 +83,7 @@ class SqliteBroker(Service):
         self._max_priority: int | None = queues.max_priority
         self._durable: bool = bool(queues.persistent)
         self._open_file = open_file or (lambda: QueueFile(self._path, durable=self._durable))
+        self._group = group
         self._clerk: Clerk | None = None
         self._era = object()
         self._refusal: BrokerRefused | None = None
@@ -105,6 +113,7 @@ class SqliteBroker(Service):
             tell=self._reactor.callFromThread,
             queues=self._names,
             max_priority=self._max_priority,
+            group=self._group,
         )
         self._clerk, self._refusal, self._stopped = clerk, None, None
         clerk.paused = self._paused
@@ -134,8 +143,8 @@ class SqliteBroker(Service):
         return deferred
 
     def consume(self, queue: str, taker: ITaker, window: int) -> None:
-        """Take from ``queue``, as the only engine of this file. Where there is another, ``ready`` fails; if it has
-        fired already, the taker is told that the broker is lost."""
+        """Take from ``queue``, as the only engine of this file, or with others of our group. Where there is a
+        stranger, ``ready`` fails; if it has fired already, the taker is told that the broker is lost."""
         self._taker, self._consumed = taker, (queue, window)
         if self._clerk is not None:
             self._clerk.consume(queue, window)

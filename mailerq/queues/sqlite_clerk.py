@@ -13,12 +13,16 @@ from typing import Protocol
 
 from mailerq.interfaces import Publication
 from mailerq.queues.sqlite_file import Claimed, Lying, QueueFile, Row, Unusable, is_damage, is_passing, row
+from mailerq.queues.sqlite_lock import Group
 
 MOURN = 30.0  # how often what dead owners held is freed
+MOURN_FELLOWS = 1.0  # and where other workers may be among them
 POLL = 0.2  # how often another process' writing is looked for, seconds
 LINGER = 0.005  # under load, commits are at least this far apart
 TRICKLE = 0.02  # how often single free places are filled
 BATCH = 1000  # messages claimed at once
+SHARE = 200  # and by one of several workers
+TURN = 0.01  # by which its claims are apart, so that the others have theirs
 MOST_BYTES = 64 << 20  # bytes of bodies in hand, above which nothing more is taken
 LONGEST_REST = 10.0  # between tries while nothing can be written
 UNFIT = (
@@ -83,7 +87,8 @@ class Clerk:
     """Runs ``run`` in a thread of its own. All other public methods are for the reactor's thread.
 
     ``seconds`` tells the time (epoch), ``tell`` runs a function in the reactor's thread (``callFromThread``).
-    ``queues`` are declared at the start. ``max_priority`` None: priorities are ignored.
+    ``queues`` are declared at the start. ``max_priority`` None: priorities are ignored. ``group``: with whom we share
+    the file, if we are one of several workers.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Clerk:
         tell: Callable[..., None],
         queues: Sequence[str],
         max_priority: int | None,
+        group: Group | None = None,
     ) -> None:
         self._path = path
         self._open_file = open_file
@@ -104,6 +110,9 @@ class Clerk:
         self._tell = tell
         self._queues = queues
         self._max_priority = max_priority
+        self._group = group
+        self._mourn, self._batch = (MOURN, BATCH) if group is None else (MOURN_FELLOWS, SHARE)
+        self._apart = 0.0 if group is None else TURN
         self._inbox: SimpleQueue[tuple[list[Request], list[Call]] | None] = SimpleQueue()
         self.paused = False
         self._consumed: tuple[str, int] | None = None
@@ -188,8 +197,8 @@ class Clerk:
     def _engage(self) -> None:
         """Become the engine, once somebody consumes."""
         if self._consumed and not self._engine and self.file:
-            self.file.lock()
-            self._owner = self.file.register(True, self._owner)
+            self.file.lock(self._group)
+            self._owner = self.file.register(self._owner)
             with self.file.transaction():
                 self.file.declare([self._consumed[0]])
             self._engine = True
@@ -243,7 +252,7 @@ class Clerk:
         if self._rest:
             until = min(until, self._rest_until)
         elif room := self._room():
-            until = min(until, self._claimed_at + TRICKLE) if self._is_early(room) else now
+            until = min(until, max(now, self._next_claim(room)))
         if self._next_due is not None and not self._rest:
             until = min(until, now + self._next_due - self._seconds())
         return max(until - now, 0.0)
@@ -279,11 +288,18 @@ class Clerk:
                 self._version = version
                 self._more = True
                 self._next_due = self.file.next_due()
-        if self.file is not None and now - self._mourned >= MOURN:
+        if self.file is not None and now - self._mourned >= self._mourn:
             self._mourned = now
-            if self.file.dead(self._engine, self._owner):
-                with self.file.transaction():
-                    self._more = self.file.bury(self._engine, self._owner) or self._more
+            if self.file.dead(self._owner):
+                self._bury(self.file)
+
+    def _bury(self, file: QueueFile) -> None:
+        try:
+            with file.transaction():
+                self._more = file.bury(self._owner) or self._more
+        except sqlite3.Error as error:  # then the next time
+            if not is_passing(error):
+                raise
 
     # -- the thread: taking
 
@@ -296,8 +312,13 @@ class Clerk:
         return max(self._consumed[1] - len(self._held) + freed, 0)
 
     def _is_early(self, room: int) -> bool:
-        """Whether there is so little room that it is better to wait for more, for a moment."""
-        return bool(self._consumed and room * 2 < self._consumed[1]) and monotonic() < self._claimed_at + TRICKLE
+        """Whether it is better to wait for a moment."""
+        return monotonic() < self._next_claim(room)
+
+    def _next_claim(self, room: int) -> float:
+        """When to claim: with little room more may come of it, and other workers have their turn."""
+        little = self._consumed is not None and room * 2 < self._consumed[1]
+        return self._claimed_at + (TRICKLE if little else self._apart)
 
     def _claim(self, requests: Sequence[Request]) -> list[Claimed] | None:
         """What the consumer gets once ``requests`` are made; None if it was not looked for. Within a transaction."""
@@ -305,13 +326,13 @@ class Clerk:
         if not room or self._is_early(room):
             return None
         assert self._consumed is not None
-        return self._usable().claim(self._consumed[0], self._owner, min(room, BATCH))
+        return self._usable().claim(self._consumed[0], self._owner, min(room, self._batch))
 
     def get(self, queue: str, count: int) -> list[Claimed]:
         """Claim for somebody who asks once. Raises what hinders it."""
         file = self._usable()
         if not self._owner:
-            self._owner = file.register(False)
+            self._owner = file.register()
         with file.transaction():
             file.promote(self._seconds())
             return file.claim(queue, self._owner, count)

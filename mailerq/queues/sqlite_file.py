@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mailerq.queues.sqlite_lock import EngineLock, Group, InUse, alive, started
+
 APPLICATION = 0x6D717565
 VERSION = 1
 
@@ -118,7 +120,8 @@ class QueueFile:
 
     def __init__(self, path: str, timeout: float = 10.0, durable: bool = True) -> None:
         self.path = path
-        self._lock: int | None = None
+        self._lock: EngineLock | None = None
+        self._number = 0  # of the engine that we are, from 1; 0: we are none
         self._make_place()
         try:
             self._connection = sqlite3.connect(path, timeout, isolation_level=None, check_same_thread=False)
@@ -191,62 +194,66 @@ class QueueFile:
             self._roll_back()
             self._connection.close()
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     # -- who
 
-    def lock(self) -> None:
-        """Become the one engine of this file, until ``close`` or death. Raises ``Unusable`` where there is one."""
-        import fcntl
-
+    def lock(self, group: Group | None = None) -> None:
+        """Become an engine of this file, until ``close`` or death: the only one, or one of ``group``. Raises
+        ``Unusable`` where there is another. Others of the group wait until ``register`` has freed what the dead held.
+        """
         name = self.path + ".lock"
         try:
-            lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+            self._lock = EngineLock(name, group)
+        except InUse as holder:
+            raise Unusable(f"{self.path}: in use by another engine ({holder})") from None
         except OSError as error:
             raise Unusable(f"{name}: {error.strerror or error}") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            pid = os.read(lock, 20).decode("ascii", "replace").strip()
-            os.close(lock)
-            raise Unusable(f"{self.path}: in use by another engine (process {pid or 'unknown'})") from None
-        with suppress(OSError):  # the disk may be full; the lock holds without
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, b"%d\n" % os.getpid(), 0)
-        self._lock = lock
+        self._number = 1 if group is None else group.number
 
-    def register(self, engine: bool, known: int = 0) -> int:
-        """A number to claim messages with; ``known``: the one we have had so far. The claims of dead owners are freed:
-        the engine, being alone by its lock, knows all earlier engines to be dead; others live as long as their
-        process."""
+    def register(self, known: int = 0) -> int:
+        """A number to claim messages with; ``known``: the one we have had so far. The claims of dead owners are
+        freed."""
         with self.transaction():
-            self.bury(engine, known)
+            self.bury(known)
             if known:
-                self._connection.execute("UPDATE owners SET engine = ? WHERE id = ?", (int(engine), known))
-                return known
-            insert = "INSERT INTO owners (pid, started, engine) VALUES (?, ?, ?)"
-            pid = os.getpid()
-            number = self._connection.execute(insert, (pid, _started(pid), int(engine))).lastrowid
+                self._connection.execute("UPDATE owners SET engine = ? WHERE id = ?", (self._number, known))
+                number: int | None = known
+            else:
+                insert = "INSERT INTO owners (pid, started, engine) VALUES (?, ?, ?)"
+                pid = os.getpid()
+                number = self._connection.execute(insert, (pid, started(pid), self._number)).lastrowid
+        self._share()
         return int(number or 0)
 
-    def bury(self, engine: bool, but: int) -> bool:
+    def _share(self) -> None:
+        if self._lock is not None:
+            try:
+                self._lock.share()
+            except InUse as holder:
+                raise Unusable(f"{self.path}: in use by another engine ({holder})") from None
+
+    def bury(self, but: int) -> bool:
         """Free what dead owners hold (``but``: never that one); whether there were any. Within a transaction."""
-        dead = self.dead(engine, but)
+        dead = self.dead(but)
         for number in dead:
             self.dismiss(number)
         return bool(dead)
 
-    def dead(self, engine: bool, but: int) -> list[int]:
-        """The owners that live no more, as far as ``engine`` (whether we are the one) lets us know."""
+    def dead(self, but: int) -> list[int]:
+        """The owners that live no more. An engine that has the lock to itself knows all other engines to be dead; one
+        of a group, whoever had its own number. All others live as long as their process."""
         owners = self._connection.execute(
             "SELECT id, pid, started, engine FROM owners WHERE id != ?", (but,)
         ).fetchall()
-        return [
-            number
-            for number, pid, started, was_engine in owners
-            if (engine if was_engine else not _alive(pid, started))
-        ]
+        return [number for number, pid, since, engine in owners if self._is_dead(pid, since, engine)]
+
+    def _is_dead(self, pid: int, since: str | None, engine: int) -> bool:
+        if engine and not self._number:
+            return False  # not for us to say: it may run where its number is not ours
+        alone = self._lock is not None and self._lock.first
+        return bool(engine and (alone or engine == self._number)) or not alive(pid, since)
 
     def dismiss(self, owner: int) -> None:
         """All that ``owner`` still holds is ready again."""
@@ -387,22 +394,3 @@ class QueueFile:
             oldest = since if oldest is None else min(oldest, since)
             priority = self._one(f"SELECT max(priority) {_READY} AND priority < ?", name, priority)
         return oldest
-
-
-def _started(pid: int) -> str | None:
-    """When a process was started, in a form that only serves to tell it from a later one of the same number."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
-
-
-def _alive(pid: int, started: str | None) -> bool:
-    """Whether that process still runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return _started(pid) == started
