@@ -37,6 +37,8 @@ class Budget:
         self.limits = limits
         self.more = tuple(more)
         self.paced = any(key in MESSAGE_RATES for key, _ in self.values())
+        self.connections = self.number("max_connections")
+        self.messages = self.number("connection_max_messages")  # over one connection
 
     def values(self) -> Iterator[tuple[str, Value]]:
         """All that holds; a key may be there several times."""

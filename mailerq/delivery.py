@@ -322,11 +322,10 @@ class Deliveries:
             mail.lane = None
             self._end(mail, outcome, link.client.peer)
             return False
-        self._append(mail, outcome, link.client.peer, None)
+        self._append(mail, outcome, link.client.peer, None, self._scheduler.now())
         return True
 
-    def _append(self, mail: Mail, outcome: Outcome, peer: Peer | None, link: Link | None) -> None:
-        now = self._scheduler.now()
+    def _append(self, mail: Mail, outcome: Outcome, peer: Peer | None, link: Link | None, now: float) -> None:
         if peer is not None and peer.source is None and peer.target is not None:  # no connection came about
             peer = msgspec.structs.replace(peer, source=self._local.towards(peer.target))
         attempt = record(mail, outcome, peer, link, now, bounce_class=self._reaction(mail, outcome).bounce_class)
@@ -347,8 +346,8 @@ class Deliveries:
     def _end(self, mail: Mail, outcome: Outcome, peer: Peer | None = None, link: Link | None = None) -> None:
         mail.link = mail.lane = None
         mail.forget_body()
-        self._append(mail, outcome, peer, link)
         now = self._scheduler.now()
+        self._append(mail, outcome, peer, link, now)
         verdict = fate.decide(
             mail.job,
             outcome,

@@ -37,6 +37,7 @@ from mailerq.terms import Terms
 
 _log = Logger()
 
+_SUCCESS = Type.SUCCESS  # names cost less to reach than members of an enum
 _GOES_ON = frozenset({Type.REFUSED, Type.CONNECT, Type.NOACCESS, Type.TLS})  # to the next host, within one attempt
 _OFFLINE_AT_ONCE = frozenset({Type.REFUSED, Type.CONNECT, Type.NOACCESS})
 _NO_BODY = Outcome(Type.NODATA, State.DATA, description="there is no message store, so nothing is found by the key")
@@ -115,27 +116,30 @@ class Scheduler:
         if self._drained is not None:
             self.way.given_back(mail)
             return
+        now = self.now()
         site = self.sites.get(route.key)
         if site is None:
             site = self.sites[route.key] = Site(route, self.terms)
-            self.reactions.remember(site, self.now())
-        site.allowance.route = route
-        site.know_domain(mail.job.domain, self.now())
-        self._enter(site, mail, key)
+            self.reactions.remember(site, now)
+        allowance, domain = site.allowance, mail.job.domain
+        allowance.route = route
+        if domain not in allowance.domains:
+            site.know_domain(domain, now)
+        self._enter(site, mail, key, now)
 
-    def _enter(self, site: Site, mail: Mail, key: LaneKey) -> None:
+    def _enter(self, site: Site, mail: Mail, key: LaneKey, now: float) -> None:
         """A mail takes its place in a lane, unless it may not wait here."""
         mail.lane = lane = site.lane(key)
-        mail.flow = mail.job.flow(self._settings.delivery.fair_by)
-        mail.limited = site.allowance.limited(mail)
-        now = self.now()
+        fair_by = self._settings.delivery.fair_by
+        mail.flow = "" if fair_by is None else mail.job.flow(fair_by)
+        mail.limited = site.allowance.limited(mail) if self.terms.have_tags else ()
         leaves = site.admit(mail, now, self.hold)
         if leaves is not None:
             self._make(site, leaves, now)
             return
         lane.waiting.append(mail)
-        site.will_wait(mail)
-        self._touch(site)
+        if site.will_wait(mail):
+            self._touch(site)
 
     def _terms(self, settings: Settings, memory: PacesFile | None, commons: Commons | None) -> Terms:
         reactions = self.reactions
@@ -214,7 +218,8 @@ class Scheduler:
 
     def now(self) -> float:
         """The time; never before one for which we were woken, though a timer may fire a hair early."""
-        return max(self.clock.seconds(), self._floor)
+        now = self.clock.seconds()
+        return now if now > self._floor else self._floor
 
     # -- the world, as a site sees it --------------------------------------------------------------------------------
 
@@ -425,7 +430,7 @@ class Scheduler:
         now = self.now()
         site = link.lane.site
         site.speed.sent_one(now)
-        if outcome.type is Type.SUCCESS:
+        if outcome.type is _SUCCESS:
             self.hosts.is_well(link.host.address)
             self._went_well(site, link, now)
         else:
@@ -434,9 +439,11 @@ class Scheduler:
         if self._drained is not None and outcome.type is Type.LOST and not outcome.in_doubt:
             mail.link = None
             self.way.given_back(mail)
+        elif outcome.code == 421:
+            self._walk_on(link, mail, outcome, now, True)
         else:
-            self._walk_on(link, mail, outcome, now, outcome.code == 421)
-        if connection.usable and connection.mail is None:
+            self.way.ended(mail, outcome, link)
+        if connection.mail is None and connection.usable:
             self._carry_on(link, self._take_next(link, now), now)
 
     def unsent(self, connection: Any, mail: Mail) -> None:
@@ -491,11 +498,12 @@ class Scheduler:
 
     def _went_well(self, site: Site, link: Link, now: float) -> None:
         allowance, source = site.allowance, link.source
-        window = allowance.window(source)
-        before = int(window.size)
-        window.good(now, allowance.budget(source).number("max_connections"))
-        if int(window.size) > before:
-            self._touch(site)
+        window, most = allowance.window(source), allowance.budget(source).connections
+        before = window.size
+        if before < most or window.ceiling is not None:
+            window.good(now, most)
+            if int(window.size) > int(before):
+                self._touch(site)
         if source is not None and allowance.terms.warmup:
             self.reactions.sent(site, source, now)
 

@@ -72,6 +72,7 @@ class Site:
         self.waits_for_room = False
         self.set_up = 0.0  # seconds that it took to set up the last connection
         self._expires = NEVER  # no mail that waits expires before
+        self._enough = 0  # so many may wait before one more makes a difference; see will_wait
         self._opened_at = 0.0
         self._hungry: Lane | None = None  # has no connection, and there may be no more: another lane must let one go
 
@@ -103,9 +104,34 @@ class Site:
                 mail.limited = self.allowance.limited(mail)
                 lane.waiting.append(mail)
 
-    def will_wait(self, mail: Mail) -> None:
-        """A mail takes a place in one of the lanes, or comes back to it: its time may run out there."""
-        self._expires = min(self._expires, mail.deadline)
+    def will_wait(self, mail: Mail) -> bool:
+        """A mail takes a place in one of the lanes, or comes back to it: its time may run out there. Whether that asks
+        for a look: not where it stands behind others for which nothing could be done at the last look, and there are
+        not so many that another connection is due, or some cannot stay. Then what happens, or the next wake, is soon
+        enough, and looks do not grow with what comes."""
+        before, self._expires = self._expires, min(self._expires, mail.deadline)
+        waiting = mail.lane.waiting
+        return (
+            self.wake is None
+            or len(waiting) > self._enough
+            or self._expires < before
+            or waiting.first(None) is mail
+            or bool(mail.lane.idle)
+        )
+
+    def _calm(self) -> int:
+        """How many may wait before one more makes a difference, all else being equal: where limits may let some go and
+        not others, any does. More for each connection than it would soon be through with ask for another."""
+        allowance = self.allowance
+        if len(self.lanes) > 1 or allowance.terms.have_tags or allowance.pauses() is not None:
+            return 0
+        for lane in self.lanes.values():
+            (source, *others), waiting = lane.sources, len(lane.waiting)
+            budget = self.budget(source)
+            if waiting and not others and not lane.idle and not budget.paced:
+                enough = lane.open_from.get(source, 0) * budget.number("connection_min_messages", MESSAGES_A_CONNECTION)
+                return int(min(enough, self.budget(None).number("max_queue", 1000)))
+        return 0
 
     def opened(self, lane: Lane, source: str | None, address: str, now: float) -> None:
         """A connection is being opened."""
@@ -152,7 +178,9 @@ class Site:
             return None
         if now >= self.allowance.changes_at:
             self.allowance.refresh(now)
-        budget, ready = self.budget(source), self._ready(source, now)
+        budget, ready = self.budget(source), None
+        if self.allowance.terms.have_tags:
+            ready = self._ready(source, now)
         while waiting:
             if budget.paced:
                 at, why = budget.next_time(MESSAGE_RATES, link.host.address, now)
@@ -167,7 +195,8 @@ class Site:
             if leaves is not None:
                 aside.append(leaves)
                 continue
-            self._book(budget, source, link.host.address, mail, now)
+            if budget.paced or mail.limited:
+                self._book(budget, source, link.host.address, mail, now)
             return mail
         return None
 
@@ -182,23 +211,27 @@ class Site:
         if first is not None:
             first.blocked_by = why
 
-    def _ready(self, source: str | None, now: float) -> Callable[[tuple[str, ...]], bool] | None:
-        """Whether mails with limited tags may go now; None where there are none."""
-        if not self.allowance.terms.have_tags:
-            return None
+    def _ready(self, source: str | None, now: float) -> Callable[[tuple[str, ...]], bool]:
+        """Whether mails with limited tags may go now."""
         return lambda tags: self.allowance.tags_due(source, tags, now) <= now
 
     def _leaves(self, mail: Mail, now: float) -> Move | None:
         """What becomes of a mail that may not go at all; None: it may."""
         if mail.deadline < now:
             return Expire(mail)
-        pause = self.allowance.pause_of(mail, now)
+        pauses = self.allowance.pauses()
+        if pauses is None:
+            return None
+        pause = pauses.for_mail(mail.job.domain, mail.tags, now)
         return None if pause is None else _until_over(mail, pause, now + self.allowance.terms.away.patience(now))
 
     @property
     def has_waiting(self) -> bool:
         """Whether any mail waits in memory."""
-        return any(lane.waiting for lane in self.lanes.values())
+        for lane in self.lanes.values():  # noqa: SIM110 (any() with a generator takes three times as long)
+            if lane.waiting:
+                return True
+        return False
 
     def idle_end(self, link: Link) -> float:
         """Until when a connection may have nothing to do."""
@@ -248,6 +281,7 @@ class Site:
             self._expires = NEVER
         if around.wakes:
             around.moves.append(WakeAt(min(around.wakes)))
+        self._enough = self._calm()
         return around.moves
 
     def _in_turn(self) -> list[tuple[LaneKey, Lane]]:
@@ -340,7 +374,7 @@ class Site:
         """Whether a connection has carried what it may; where another lane has none, its turn is shorter."""
         if self._hungry is not None and self._hungry is not link.lane and link.sent >= MESSAGES_A_CONNECTION:
             return True
-        return link.sent >= self.budget(link.source).number("connection_max_messages")
+        return link.sent >= self.budget(link.source).messages
 
     def _open(self, lane: Lane, mail: Mail, source: str | None, around: Round, found: Obstacles) -> bool:
         host = find_host(self, Wish(lane, mail, source), around, found)
