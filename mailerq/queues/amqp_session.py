@@ -85,7 +85,7 @@ class Session(LinkUser):
 
     def delivered(self, tag: int, redelivered: int, properties: bytes, body: bytes) -> None:
         """basic.deliver."""
-        taken = self._outstanding[tag] = AmqpTaken(self, tag, redelivered, properties, body)
+        taken = self._outstanding[tag] = AmqpTaken(self, tag, redelivered == 1, properties, body)
         self._last = tag
         if b"x-due" in properties and self._pass_on(taken):
             return
@@ -96,7 +96,7 @@ class Session(LinkUser):
 
     def keep(self, tag: int, redelivered: int, properties: bytes, body: bytes) -> AmqpTaken | None:
         """What basic.get gave; None if it is not due yet and goes to the next delay queue."""
-        taken = self._outstanding[tag] = AmqpTaken(self, tag, redelivered, properties, body)
+        taken = self._outstanding[tag] = AmqpTaken(self, tag, redelivered == 1, properties, body)
         self._last = tag
         return None if b"x-due" in properties and self._pass_on(taken) else taken
 
@@ -137,8 +137,7 @@ class Session(LinkUser):
             self.link.flush_soon()
             return
         taken.left = len(publications)
-        for publication in publications:
-            self._publish(publication, taken)
+        self._publish(publications, taken)
 
     def give_back(self, tag: int) -> None:
         """Requeue one delivery."""
@@ -165,8 +164,9 @@ class Session(LinkUser):
     def acknowledge(self, tag: int) -> None:
         """The delivery is settled; the frame goes out with this turn's write."""
         if self._outstanding.pop(tag, None) is not None:
+            if not self._acks:
+                self.link.flush_soon()
             self._acks.append(tag)
-            self.link.flush_soon()
         self.under_way -= 1
 
     def before_flush(self) -> None:
@@ -203,20 +203,22 @@ class Session(LinkUser):
         batch = Batch(self, len(publications), done)
         self.batches.add(batch)
         self.under_way += 1
-        for publication in publications:
-            self._publish(publication, batch)
+        self._publish(publications, batch)
 
-    def _publish(self, publication: Publication, owner: Owner) -> None:
-        queue = publication.queue
-        if publication.due is None:
-            properties = self._properties(publication, publication.headers)
-        else:
-            headers = publication.headers
-            if queue == self._outbox:
-                headers = {**(headers or {}), **delays.due_header(publication)}
-                queue = delays.next_leg(queue, publication.due - self.reactor.seconds()) or queue
-            properties = self._properties(publication, headers)
-        self._post(Entry(queue, properties, publication.body, owner))
+    def _publish(self, publications: Sequence[Publication], owner: Owner) -> None:
+        """Encode and post. The copies of a result differ in nothing but their queue: they are encoded once."""
+        before = entry = None
+        for publication in publications:
+            if entry is not None and before is not None and _alike(publication, before):
+                entry = Entry(publication.queue, entry.properties, entry.body, owner, entry.content)
+            else:
+                queue, headers = publication.queue, publication.headers
+                if publication.due is not None and queue == self._outbox:
+                    headers = {**(headers or {}), **delays.due_header(publication)}
+                    queue = delays.next_leg(queue, publication.due - self.reactor.seconds()) or queue
+                entry = Entry(queue, self._properties(publication, headers), publication.body, owner)
+            before = publication
+            self._post(entry)
 
     def _properties(self, publication: Publication, headers: Any) -> bytes:
         """The properties. All but headers and message id are encoded once."""
@@ -272,10 +274,10 @@ class Session(LinkUser):
             method = self._methods[entry.queue] = frames.publish_method(MAIN, entry.queue)
         self._sequence += 1
         self._unconfirmed[self._sequence] = entry
-        body = entry.body
-        link = self.link
-        content = frames.content_frames(MAIN, entry.properties, body, link.frame_max)
-        link.send_all((method, *content), len(body) + 200)
+        content = entry.content
+        if content is None:
+            content = entry.content = frames.content_frames(MAIN, entry.properties, entry.body, self.link.frame_max)
+        self.link.send_all((method, *content), len(entry.body) + 200)
 
     def declared_now(self, queue: str) -> None:
         """The queue is there: what waited for it goes out first."""
@@ -424,6 +426,19 @@ class Session(LinkUser):
         self.aside = deque(maxlen=0)  # what still comes is for nobody
         self.under_way = 0
         return told
+
+
+def _alike(one: Publication, other: Publication) -> bool:
+    """Whether they differ in their queue at most."""
+    return (
+        one.body is other.body
+        and one.message_id is other.message_id
+        and one.headers is other.headers
+        and one.due is None
+        and other.due is None
+        and one.priority == other.priority
+        and one.encoding == other.encoding
+    )
 
 
 def _headers(headers: Any) -> bytes:

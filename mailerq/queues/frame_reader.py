@@ -16,7 +16,9 @@ RETURN = b"\x00\x3c\x00\x32"
 GET_OK = b"\x00\x3c\x00\x47"
 ACK = b"\x00\x3c\x00\x50"
 
+_KINDS = frozenset((METHOD, HEADER, BODY, HEARTBEAT))
 _FRAME = struct.Struct(">BHI")
+_BODY = struct.Struct(">BBHI")  # the end of the frame before, and the beginning of the body's
 _CONTENT = struct.Struct(">BHIHHQ")  # frame of a content header up to the body size
 _CONTENT_PAYLOAD = struct.Struct(">HHQ")
 _TAG = struct.Struct(">QB")
@@ -46,6 +48,8 @@ class Reader:
         self._method = method
         self._rest = b""
         self._parts: dict[int, _Content] = {}  # content that is under way, by channel
+        self._filling: _Content | None = None  # the one whose body's frame is not all here
+        self._left = 0  # bytes of that frame which are missing, without its end
 
     def feed(self, arrived: bytes) -> None:
         """Raises FrameError (ValueError), after which the connection is of no use."""
@@ -55,17 +59,24 @@ class Reader:
             raise FrameError(f"a frame is malformed: {problem}") from None
 
     def _feed(self, arrived: bytes) -> None:
-        buffer = self._rest + arrived if self._rest else arrived
-        self._rest = b""
+        if self.stopped:
+            return
+        at = 0 if self._filling is None else self._fill(arrived)
+        buffer = arrived
+        if self._rest:
+            buffer = self._rest + arrived
+            self._rest = b""
         size = len(buffer)
-        at = 0
         while size - at >= 8 and not self.stopped:
             kind, channel, length = _FRAME.unpack_from(buffer, at)
             start = at + 7
             end = start + length
             if end >= size:
-                if kind not in (METHOD, HEADER, BODY, HEARTBEAT) or length + 8 > self.largest:
+                if kind not in _KINDS or length + 8 > self.largest:
                     self._refuse(buffer[at : at + 8])
+                if kind == BODY and channel in self._parts:
+                    self._begin_to_fill(channel, buffer[start:], length)
+                    return
                 break
             if buffer[end] != FRAME_END:
                 self._refuse(buffer[at : at + 8])
@@ -83,22 +94,22 @@ class Reader:
                     continue
             self._frame(kind, channel, buffer[start:end])
         if at < size:
-            self._rest = buffer[at:]
+            self._rest = buffer[at:] if at else buffer
 
     def _whole(self, buffer: bytes, size: int, channel: int, start: int, at: int) -> int:
         """The common case: a delivery whose header and only body frame are here too. 0 where it is none."""
         if size - at < 30:
             return 0
         kind, channel2, length, _, _, expected = _CONTENT.unpack_from(buffer, at)
-        head = at + 19
         end = at + 7 + length
-        if kind != HEADER or channel2 != channel or end + 9 > size or buffer[end] != FRAME_END:
+        if kind != HEADER or channel2 != channel or end + 9 > size:
             return 0
-        kind, channel2, length = _FRAME.unpack_from(buffer, end + 1)
+        mark, kind, channel2, length = _BODY.unpack_from(buffer, end)
         body = end + 8
         behind = body + length
         if (
-            kind != BODY
+            mark != FRAME_END
+            or kind != BODY
             or channel2 != channel
             or length != expected
             or behind >= size
@@ -107,8 +118,31 @@ class Reader:
         ):
             return 0
         tag, redelivered = _TAG.unpack_from(buffer, start + 5 + buffer[start + 4])
-        self._deliver(tag, redelivered & 1, buffer[head:end], buffer[body:behind])
+        self._deliver(tag, redelivered & 1, buffer[at + 19 : end], buffer[body:behind])
         return int(behind) + 1
+
+    def _begin_to_fill(self, channel: int, piece: bytes, length: int) -> None:
+        """The first part of a body's frame: it is not kept with the rest, to be joined and cut again."""
+        part = self._filling = self._parts[channel]
+        part.expect(length)
+        part.pieces.append(piece)
+        self._left = length - len(piece)
+
+    def _fill(self, arrived: bytes) -> int:
+        """More of that frame; where the next one begins in what has arrived."""
+        part, left = self._filling, self._left
+        assert part is not None
+        if len(arrived) <= left:
+            part.pieces.append(arrived)
+            self._left = left - len(arrived)
+            return len(arrived)
+        if arrived[left] != FRAME_END:
+            self._refuse(arrived[max(left - 7, 0) : left + 1])
+        part.pieces.append(arrived[:left])
+        self._filling = None
+        if part.missing == 0:
+            self._complete(part)
+        return left + 1
 
     def _frame(self, kind: int, channel: int, payload: bytes) -> None:
         if kind == HEARTBEAT:
@@ -117,7 +151,7 @@ class Reader:
             if channel in self._parts:
                 raise FrameError("a method came in the middle of a message")
             if payload[:4] in (DELIVER, RETURN, GET_OK):
-                self._parts[channel] = _Content(payload)
+                self._parts[channel] = _Content(channel, payload)
             else:
                 self._method(channel, payload)
             return
@@ -127,20 +161,21 @@ class Reader:
         if kind == HEADER:
             part.begin(payload)
         elif kind == BODY:
-            part.add(payload)
+            part.expect(len(payload))
+            part.pieces.append(payload)
         else:
             raise FrameError(f"unknown kind of frame: {kind}")
         if part.missing == 0:
-            del self._parts[channel]
-            self._complete(channel, part)
+            self._complete(part)
 
-    def _complete(self, channel: int, part: _Content) -> None:
+    def _complete(self, part: _Content) -> None:
+        del self._parts[part.channel]
         body = b"".join(part.pieces)
         if part.method[:4] == DELIVER:
             tag, redelivered = _TAG.unpack_from(part.method, 5 + part.method[4])
             self._deliver(tag, redelivered & 1, part.properties, body)
         else:
-            self._content(channel, part.method, part.properties, body)
+            self._content(part.channel, part.method, part.properties, body)
 
     def _refuse(self, begin: bytes) -> None:
         if begin[:4] == b"AMQP":
@@ -149,24 +184,27 @@ class Reader:
 
 
 class _Content:
-    """A message of which not all frames are here. ``missing`` is None before its header."""
+    """A message of which not all frames are here. ``missing``: bytes of its body whose frame has not begun; None before
+    its header."""
 
-    __slots__ = ("method", "missing", "pieces", "properties")
+    __slots__ = ("channel", "method", "missing", "pieces", "properties")
 
-    def __init__(self, method: bytes) -> None:
+    def __init__(self, channel: int, method: bytes) -> None:
+        self.channel = channel
         self.method = method
         self.properties = b""
         self.pieces: list[bytes] = []
         self.missing: int | None = None
 
     def begin(self, payload: bytes) -> None:
+        """Its header."""
         if self.missing is not None:
             raise FrameError("a message has two headers")
         _, _, self.missing = _CONTENT_PAYLOAD.unpack_from(payload)
         self.properties = payload[12:]
 
-    def add(self, piece: bytes) -> None:
-        if self.missing is None or len(piece) > self.missing:
+    def expect(self, size: int) -> None:
+        """A frame with so many bytes of its body."""
+        if self.missing is None or size > self.missing:
             raise FrameError("a message is longer than its header says")
-        self.pieces.append(piece)
-        self.missing -= len(piece)
+        self.missing -= size
