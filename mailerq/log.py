@@ -9,6 +9,7 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from mailerq.events import Events, Fields, as_json, as_text
+from mailerq.worker import ALONE, Worker
 
 _log = Logger(namespace="mailerq.mail")
 
@@ -25,10 +26,12 @@ class LogSettings(Protocol):
 
 
 class MailLog:
-    """Writes lines. A full disk or a missing folder is told once and never stops a mail."""
+    """Writes lines, with ``worker`` in each where there are several. What is written at once is one call, so that lines
+    of several processes in one file stay whole. A full disk or a missing folder is told once and never stops a mail."""
 
-    def __init__(self, settings: LogSettings) -> None:
+    def __init__(self, settings: LogSettings, worker: Worker = ALONE) -> None:
         self._shape: Callable[[Fields], str] = as_json if settings.format == "json" else as_text
+        self._also: Fields = {} if worker.alone else {"worker": worker.index}
         self._path = settings.file
         self._file: int | None = None
         self._failed = False
@@ -37,6 +40,8 @@ class MailLog:
     def write(self, events: Sequence[Fields]) -> None:
         """One line for each event."""
         shape = self._shape
+        if self._also:
+            events = [{**fields, **self._also} for fields in events]
         if self._path is None:
             for fields in events:
                 _log.info("{line}", line=shape(fields))
@@ -69,9 +74,9 @@ class MailLog:
             self._file = None
 
 
-def open_log(settings: LogSettings, events: Events) -> MailLog:
+def open_log(settings: LogSettings, events: Events, worker: Worker = ALONE) -> MailLog:
     """A log that writes what ``events`` tells, if that is wanted."""
-    log = MailLog(settings)
+    log = MailLog(settings, worker)
     if settings.mails:
         events.listen(log.write)
     return log

@@ -126,7 +126,7 @@ class Engine(MultiService):
         self.journal: Journal | None = None
         self.deliveries: Deliveries | None = None
         self._stopping = False
-        self.log = open_log(settings.log, self.events)
+        self.log = open_log(settings.log, self.events, worker)
 
     def startService(self) -> None:
         """Connect, and take jobs as soon as that can be."""
