@@ -15,6 +15,7 @@ setup(
     packages=[*find_packages(include=["mailerq", "mailerq.*"]), "twisted.plugins"],
     package_data={
         "mailerq": ["py.typed", "responses.yaml"],
+        "mailerq.limits_store": ["*.lua"],
         "mailerq.queues": ["*.xml"],
         "mailerq.simulate": ["*.yaml"],
     },
@@ -32,6 +33,7 @@ setup(
         "idna>=3.7",
     ],
     extras_require={
+        "redis": ["txredisapi>=1.4.10"],
         "test": ["aiosmtpd", "hypothesis", "ruff", "mypy", "mypy-zope", "types-PyYAML", "cryptography"],
     },
 )

@@ -83,10 +83,10 @@ class Commons(Protocol):
     def cell(self, name: Name) -> Cell | None:
         """Where the due time of the pace of that name is shared; None: this engine has a pace of its own."""
 
-    def rate(self, name: Name, per_minute: float) -> float:
-        """How much of a rate this engine may use; 0: nothing is known yet, or nothing is left for it. Asked when the
-        limits of a site are looked up: at the first mail, and each time that ``listen``'s callback told of the
-        site."""
+    def rate(self, name: Name, per_minute: float, site: SiteKey) -> float:
+        """How much of a rate this engine may use at a site; 0: nothing is known yet, or nothing is left for it. Asked
+        when the limits of a site are looked up: at the first mail, and each time that ``listen``'s callback told of
+        the site."""
 
     def refused(self, site: SiteKey, counts: Collection[tuple[Count, float]], waiting: int) -> None:
         """After each look at a site, under the same lock: the counts, with their limits, that kept one more connection

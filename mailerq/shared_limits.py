@@ -57,7 +57,7 @@ class SharedLimits:
         """Where the due time of that pace stands."""
         return PaceCell(self.paces, self.lock, name, self.seconds)
 
-    def rate(self, name: Name, per_minute: float) -> float:
+    def rate(self, name: Name, per_minute: float, site: SiteKey) -> float:
         """All of it: whoever comes first uses it."""
         return per_minute
 

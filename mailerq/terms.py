@@ -100,7 +100,7 @@ class Terms:
         """The pace of that name, one of ``own`` (a site's); begun if it is new, as remembered from an earlier life; at
         the rate that holds now. What sites share is used up for all of them."""
         full: tuple[str | None, ...] = name if name[3] is not None else (*site, *name)
-        rate = value.number if self.commons is None else self.commons.rate(full, value.number)
+        rate = value.number if self.commons is None else self.commons.rate(full, value.number, site)
         if not rate and self.commons is not None:
             return Withheld(value.number, self.commons.seconds)
         pace = own.get(name)
