@@ -34,6 +34,7 @@ def main() -> None:
     import_module(given.reactor).install()
     from twisted.internet import reactor, stdio
 
+    from mailerq import garbage
     from mailerq.tap import Engine
     from mailerq.worker import written
     from mailerq.workers.link import Link, Orphaned, await_start
@@ -53,6 +54,7 @@ def main() -> None:
     link.orphaned = stop
     clock.callWhenRunning(_on_signals, stop, clock)
     clock.callWhenRunning(engine.startService)
+    clock.callWhenRunning(garbage.settle)
     clock.addSystemEventTrigger("before", "shutdown", engine.stopService)
     clock.run()
 

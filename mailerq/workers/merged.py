@@ -14,6 +14,8 @@ from msgspec.structs import replace
 from mailerq.explained import JobSeen, Limit, Line, Note, Remote, Row, SiteSeen, Total, WorkerSeen
 
 NEVER = float("inf")
+EACH_HAS = ("growing connections", "max-queue")  # limits that each worker has for itself
+OFFLINE = "offline hosts"
 COUNTED = ("waiting", "parked", "busy", "idle", "starting")
 SORTS: dict[str, Callable[[Row], Any]] = {
     "name": lambda row: row.name,
@@ -150,7 +152,7 @@ def _site(by_worker: Mapping[int, SiteSeen], now: float) -> SiteSeen:
         speed=sum(one.speed for one in same),
         next=_earliest(one.next for one in same if one.binds == binding.binds),
         gone=_gone(same, now),
-        limits=_limits([binding, *(one for one in same if one is not binding)]),
+        limits=_limits(sorted(same, key=lambda one: one is not binding)),
         hosts=_hosts(by_worker),
         workers=[
             WorkerSeen(index, one.waiting, one.parked, one.busy, one.idle, one.starting, one.binds)
@@ -180,12 +182,15 @@ def _limit(alike: Sequence[Limit], binds: bool, of: int) -> Limit:
     head = alike[0]
     used = [limit.used for limit in alike if limit.used is not None]
     last = [limit.last for limit in alike if limit.last is not None]
-    together = sum(used)
-    full = bool(used) and head.number is not None and head.name.endswith("connections") and together >= head.number
+    numbers = [limit.number for limit in alike if limit.number is not None]
+    number = sum(numbers) if head.name in EACH_HAS else head.number
+    counted = sum(used) if head.name != OFFLINE else max(used, default=0)
+    full = number is not None and head.name.endswith(("max-connections", "max-starting")) and counted >= number
     stops = full or (len(alike) == of and all(limit.stops for limit in alike))
     return replace(
         head,
-        used=together if used else None,
+        number=number,
+        used=counted if used else None,
         last=max(last, default=None),
         stops=stops,
         free_at=_earliest(limit.free_at for limit in alike if limit.stops) if stops else None,
