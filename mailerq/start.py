@@ -53,8 +53,10 @@ def load_or_end(path: str | None) -> Settings:
 
 def engine(reactor: Any, settings: Settings, path: str | None) -> MultiService:
     """The engine that is alone."""
+    from mailerq import garbage
     from mailerq.tap import Engine
 
+    reactor.callWhenRunning(garbage.settle)
     return Engine(reactor, settings, path)
 
 
