@@ -7,6 +7,7 @@ program finds its files where its package puts them, whatever is installed on th
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import shutil
@@ -35,7 +36,8 @@ PATIENCE = 60.0
 
 
 class Box:
-    """The root. ``users``: the names that the program looks for; they get numbers that nobody has here."""
+    """The root. ``users``: the users and groups that the program looks for; a name that this system knows keeps its
+    number, others get one that nobody has here."""
 
     def __init__(self, folder: Path, package: str, users: Sequence[str], domains: int = 0) -> None:
         if os.getuid():
@@ -45,7 +47,9 @@ class Box:
         self.root, self.files = folder / "root", folder / "files"
         self.version = unpack(package, self.files)
         self._make_places()
-        self.ids = dict(zip(users, _free_ids(len(users)), strict=True))
+        free = _free_ids(len(users))
+        self.users = {name: _user(name, number) for name, number in zip(users, free, strict=True)}
+        self.groups = {name: _group(name, number) for name, number in zip(users, free, strict=True)}
         self._make_etc(domains)
         self.call([self.path("true")])
 
@@ -71,10 +75,11 @@ class Box:
         for name in _HOST_FILES:
             if Path("/etc", name).exists():
                 shutil.copyfile(Path("/etc", name), etc / name)
-        ids = {"root": 0, **self.ids, "nobody": 65534}
-        users = [f"{name}:x:{number}:{number}::/var/lib/empty:/usr/sbin/nologin" for name, number in ids.items()]
+        ids = [(name, self.users[name], self.groups[name]) for name in self.users]
+        ids += [("root", 0, 0), ("nobody", 65534, 65534)]
+        users = [f"{name}:x:{user}:{group}::/var/lib/empty:/usr/sbin/nologin" for name, user, group in ids]
         self.write("etc/passwd", *users)
-        self.write("etc/group", *(f"{name}:x:{number}:" for name, number in ids.items()), "nogroup:x:65534:")
+        self.write("etc/group", *(f"{name}:x:{group}:" for name, _, group in ids), "nogroup:x:65534:")
         hosts = [f"{address(number)} mx.{domain(number)}" for number in range(domains)]
         self.write("etc/hosts", "127.0.0.1 localhost bench.example", *hosts)
         self.write("etc/nsswitch.conf", "passwd: files", "group: files", "services: files", "hosts: files")
@@ -91,10 +96,9 @@ class Box:
 
     def folder(self, path: str, user: str = "root", group: str = "", mode: int = 0o755) -> Path:
         """A folder inside, made if it is missing; where it is outside."""
-        ids = {"root": 0, **self.ids}
         place = self.root / path
         place.mkdir(parents=True, exist_ok=True)
-        os.chown(place, ids[user], ids[group or user])
+        os.chown(place, self.users.get(user, 0), self.groups.get(group or user, 0))
         place.chmod(mode)
         return place
 
@@ -114,6 +118,20 @@ class Box:
         return done.stdout
 
 
+def _user(name: str, otherwise: int) -> int:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return otherwise
+
+
+def _group(name: str, otherwise: int) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return otherwise
+
+
 def _free_ids(count: int) -> list[int]:
-    used = {user.pw_uid for user in pwd.getpwall()}
+    used = {user.pw_uid for user in pwd.getpwall()} | {group.gr_gid for group in grp.getgrall()}
     return [number for number in range(_FIRST_ID, _FIRST_ID + count + len(used)) if number not in used][:count]
