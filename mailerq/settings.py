@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import attrs
 
 from mailerq.limit_rules import KEYS as LIMIT_KEYS
 from mailerq.limit_rules import TLS, LimitRule, crossed_limits, for_all, limit_rule
+from mailerq.limits_store.address import StoreAddress, parse_store
 from mailerq.response_rules import KEYS as RESPONSE_KEYS
 from mailerq.response_rules import ResponseRule, response
 from mailerq.schedule_rules import KEYS as SCHEDULE_KEYS
@@ -277,6 +279,16 @@ def _no_store(node: Node) -> None:
     raise wrong(node, "this version has no message store: write null, and put the message into the job (mime)")
 
 
+def _limits_store(node: Node) -> StoreAddress:
+    try:
+        address = parse_store(secret(node))
+    except ValueError as problem:
+        raise wrong(node, str(problem)) from None
+    if find_spec("txredisapi") is None:
+        raise wrong(node, "needs txredisapi, which is not installed: pip install 'mailerq[redis]'")
+    return address
+
+
 AUTO = 0  # workers: as many as there are processors
 
 
@@ -320,6 +332,7 @@ class Settings:
     schedules: tuple[ScheduleRule, ...] = key((), items(schedule_rule))
     responses: tuple[ResponseRule, ...] = key((), items(response))
     workers: int = key(1, _workers)
+    limits_store: StoreAddress | None = key(None, _limits_store, null=True)
     manhole: str | None = key(None, text, null=True)
     log: Log = key(attrs.Factory(Log), section(Log))
     journal: str = key("var/journal", text)
@@ -335,7 +348,18 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
     return parse(content_of(path), path, environ)
 
 
-FIXED_AT_START = ("broker", "queues", "store", "journal", "state", "control", "manhole", "log", "workers")
+FIXED_AT_START = (
+    "broker",
+    "queues",
+    "store",
+    "journal",
+    "state",
+    "control",
+    "manhole",
+    "log",
+    "workers",
+    "limits_store",
+)
 
 
 def running(settings: Settings, before: Settings) -> tuple[Settings, list[str]]:

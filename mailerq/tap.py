@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.internet import TimerService
 from twisted.application.service import IService, MultiService
@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from mailerq import __version__
 from mailerq.admin.answers import Answers
 from mailerq.admin.control import control_service
+from mailerq.commons import Commons
 from mailerq.delivery import Deliveries
 from mailerq.dns_query import AT_ONCE
 from mailerq.events import Events
@@ -26,6 +27,7 @@ from mailerq.files import allow
 from mailerq.interfaces import BrokerRefused
 from mailerq.journal import Journal, JournalInUse
 from mailerq.lane import Link
+from mailerq.limits_store import make_store
 from mailerq.local import LocalAddresses
 from mailerq.log import open_log
 from mailerq.notes import AnyNotes, Notes
@@ -40,6 +42,9 @@ from mailerq.smtp.factory import ConnectOptions, HostFactory
 from mailerq.worker import ALONE, Worker
 from mailerq.workers.link import Link as ParentLink
 from mailerq.workers.link import Served
+
+if TYPE_CHECKING:
+    from mailerq.limits_store.client import LimitsStore
 
 _log = Logger()
 
@@ -75,14 +80,14 @@ def smtp_connector(reactor: Any, settings: Callable[[], Settings]) -> Connect:
 
 
 def open_state(
-    reactor: Any, folder: str, worker: Worker, parent: ParentLink | None
+    reactor: Any, folder: str, worker: Worker, parent: ParentLink | None, *, by_store: bool = False
 ) -> tuple[PacesFile | SharedLimits, AnyNotes]:
-    """What is remembered of paces (and, of several workers, shared), pauses, slow-downs and warm-ups. Raises OSError
-    where the folder cannot be used."""
+    """What is remembered of paces (and, of several workers, shared), pauses, slow-downs and warm-ups. ``by_store``:
+    limits are shared by other means. Raises OSError where the folder cannot be used."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
     memory: PacesFile | SharedLimits
-    if worker.alone:
-        memory = PacesFile(os.path.join(folder, "paces"), reactor.seconds)
+    if worker.alone or by_store:
+        memory = PacesFile(worker.own(os.path.join(folder, "paces")), reactor.seconds)
     else:
         memory = open_shared(folder, worker.index, worker.count, reactor.seconds)
     return memory, Notes(os.path.join(folder, "notes.json"), reactor) if parent is None else parent.notes
@@ -125,6 +130,7 @@ class Engine(MultiService):
         self.notes: AnyNotes | None = None
         self.journal: Journal | None = None
         self.deliveries: Deliveries | None = None
+        self.limits_store: LimitsStore | None = None
         self._stopping = False
         self.log = open_log(settings.log, self.events, worker)
 
@@ -138,7 +144,12 @@ class Engine(MultiService):
             self._refuse(f"journal: {error}")
             return
         try:
-            self.memory, self.notes = open_state(self.reactor, self.settings.state, self.worker, self.parent_link)
+            store, folder = self.settings.limits_store, self.settings.state
+            self.memory, self.notes = open_state(
+                self.reactor, folder, self.worker, self.parent_link, by_store=store is not None
+            )
+            if store is not None:
+                self.limits_store = make_store(self.reactor, store, folder, self.worker, self.dice)
         except OSError as error:
             self._refuse(f"state: {error}")
             return
@@ -150,7 +161,7 @@ class Engine(MultiService):
             self.dice,
             memory=self.memory if isinstance(self.memory, PacesFile) else None,
             notes=self.notes,
-            commons=self.memory if isinstance(self.memory, SharedLimits) else None,
+            commons=self._commons(),
         )
         self.scheduler = scheduler
         self.deliveries = Deliveries(
@@ -170,6 +181,8 @@ class Engine(MultiService):
         IService(self.broker).startService()
         self._await_broker()
         journal = self.journal
+        if self.limits_store is not None:
+            self.limits_store.startService()
         self._each(1.0, lambda: journal.tick(self.broker.connected))
         self._each(60.0, lambda: scheduler.hosts.forget_old(self.reactor.seconds()))
         self._each(1.0, lambda: scheduler.reactions.tick(self.reactor.seconds()))
@@ -210,6 +223,11 @@ class Engine(MultiService):
         self.reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         self.reactor.callWhenRunning(self.reactor.stop)
 
+    def _commons(self) -> Commons | None:
+        if self.limits_store is not None:
+            return self.limits_store.member
+        return self.memory if isinstance(self.memory, SharedLimits) else None
+
     def stopService(self) -> Deferred[None]:
         """Drain, then close."""
         return Deferred.fromCoroutine(self._stop())
@@ -219,6 +237,8 @@ class Engine(MultiService):
         if self.deliveries is not None:
             _log.info("stopping: finishing what is on the wire")
             await self.deliveries.stop()
+        if self.limits_store is not None:
+            await _maybe(self.limits_store.stopService())
         await _maybe(IService(self.broker).stopService())
         await _maybe(super().stopService())
         if self.notes is not None:

@@ -26,8 +26,8 @@ class StoreAddress(msgspec.Struct, frozen=True):
 
 
 def parse_store(url: str) -> StoreAddress:
-    """Every part percent-decoded; missing: 6379, database 0. ValueError, without the password in it, for what is no such
-    address."""
+    """Every part percent-decoded; missing: 6379, database 0. ValueError, without the password in it, for what is no
+    such address."""
     if not url.startswith(("redis://", "rediss://")):
         raise ValueError("is no store of limits: redis://host or rediss://host")
     try:

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from weakref import WeakValueDictionary
 
-from mailerq.commons import ALL, Name, SiteKey
+from mailerq.commons import ALL, Count, Name, SiteKey
 from mailerq.shares.division import part_without_store
 from mailerq.shares.exchange import Answer, Line, Question
 from mailerq.shares.share import CountShare, RateShare, Share
@@ -63,7 +63,7 @@ class Member:
         self, me: str, life: str, seconds: Callable[[], float], *, workers: int = 1, members: Sequence[str] = ()
     ) -> None:
         self.me = me
-        self.lock = nullcontext()
+        self.lock: AbstractContextManager[object] = nullcontext()
         self.seconds = seconds
         self.members = list(members)
         self.gone = False
@@ -78,7 +78,7 @@ class Member:
         self._rates_of: dict[SiteKey, dict[RateShare, None]] = {}
         self._refused: dict[SiteKey, list[CountShare]] = {}
         self._turn = 0
-        self.others_want = False
+        self._others_want = False
 
     # -- Commons -----------------------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class Member:
         self._rates_of.setdefault(site, {})[share] = None
         return share.limited(per_minute)
 
-    def refused(self, site: SiteKey, counts: Collection[tuple[CountShare | OwnCount, float]], waiting: int) -> None:
+    def refused(self, site: SiteKey, counts: Collection[tuple[Count, float]], waiting: int) -> None:
         """What a site wants, after a look at it."""
         rates = self._rates_of.get(site)
         if rates:
@@ -144,6 +144,11 @@ class Member:
         for rate in self._rates_of.pop(site, ()):
             rate.wants.pop(site, None)
             rate.sites.discard(site)
+
+    @property
+    def others_want(self) -> bool:
+        """Whether any connection may have to go for others."""
+        return self._others_want
 
     def free_again(self) -> Collection[SiteKey]:
         """Told by ``listen``'s callback."""
@@ -227,7 +232,7 @@ class Member:
             if share.is_idle:
                 share.active = share.known = False
                 del self._active[share.key]
-        self.others_want = over
+        self._others_want = over
         if changed or was_gone:
             self._changed(None if was_gone else changed)
         if lowered:
