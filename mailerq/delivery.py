@@ -25,7 +25,8 @@ from mailerq.events import Events
 from mailerq.interfaces import IBroker, ITaken, ITaker
 from mailerq.job import Invalid, read
 from mailerq.job import Smarthost as JobSmarthost
-from mailerq.journal import Journal, Remembered
+from mailerq.journal import Journal
+from mailerq.journal_lines import Remembered
 from mailerq.lane import LaneKey, Link
 from mailerq.local import LocalAddresses
 from mailerq.mail import Mail

@@ -17,11 +17,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 from twisted.logger import Logger
 
 from mailerq.files import lock
-from mailerq.verdict import DELIVERED, FAILED, Delivered, Parked, Retry, Verdict
+from mailerq.journal_lines import Entries, Remembered, decided_line, lines_of
+from mailerq.verdict import Verdict
 
 ROOM = 16 * 1024 * 1024  # bytes of a new journal, beside what is open; when they are used up, it is made anew
 _OURS = re.compile(rb"(?:^|\n)[DRCST](?: ?$| [0-9a-f])")  # how a line begins
@@ -33,21 +33,6 @@ _log = Logger()
 
 class JournalInUse(Exception):
     """Another process writes this journal."""
-
-
-class Remembered(msgspec.Struct):
-    """What an earlier life left open of a job. ``verdict`` None: its final dot was sent, the answer not read;
-    ``settled``: all was published, and only the acknowledgement may have been lost."""
-
-    identity: str
-    digest: bytes
-    source: str | None = None
-    target: str | None = None
-    mx: str | None = None
-    verdict: Verdict | None = None
-    seen: float = 0.0
-    entries: list[bytes] = []
-    settled: bool = False
 
 
 class Journal:
@@ -83,7 +68,7 @@ class Journal:
 
     def decided(self, identity: str, digest: bytes, verdict: Verdict, seen: float, entries: list[bytes]) -> None:
         """What follows from a verdict is published right after this. ``seen`` is the first pick-up."""
-        self._note(identity, _decided_line(identity, digest, verdict, seen, entries))
+        self._note(identity, decided_line(identity, digest, verdict, seen, entries))
 
     def settled(self, identity: str) -> None:
         """The job does not come again."""
@@ -164,22 +149,12 @@ class Journal:
 
     def _read(self) -> None:
         try:
-            lines = self._path.read_bytes().rstrip(b"\0").split(b"\n")[:-1]  # a torn last line was of no effect
+            content = self._path.read_bytes().rstrip(b"\0")
         except FileNotFoundError:
             return
-        found: dict[str, Remembered] = {}
-        equal: set[bytes] = set()  # bodies of which there were several
-        for line in lines:
-            words = line.decode("utf-8", "replace").split(" ", 5)
-            try:
-                _read_line(words, line, found, equal)
-            except (ValueError, LookupError, msgspec.MsgspecError):
-                continue  # a damaged line is of no effect either
-        for remembered in found.values():
-            self._left.setdefault(remembered.digest, []).append(remembered)
-        for digest, left in list(self._left.items()):
-            if len(left) > 1 or digest in equal:
-                self._left[digest] = [remembered for remembered in left if not remembered.settled]
+        found = Entries()
+        found.read(content)  # a torn last line was of no effect
+        self._left = found.left()
 
     def _rotate(self) -> None:
         """Throw out what is settled. Where there is no room on the disk for that, nothing more is noted until there is,
@@ -202,7 +177,7 @@ class Journal:
         self._forget_old()
         lines = [line for kept in self._open.values() for line in kept]
         for left in self._left.values():
-            lines += [line for remembered in left for line in _lines_of(remembered)]
+            lines += [line for remembered in left for line in lines_of(remembered)]
         beside = self._path.with_name(self._path.name + ".new")
         content = b"".join(lines)
         size = len(content) + ROOM
@@ -256,64 +231,3 @@ def _lock(path: Path) -> int:
     except BlockingIOError:
         text = f"{path} is in use by another engine; give this one a `journal` of its own, or stop the other"
         raise JournalInUse(text) from None
-
-
-def _read_line(words: list[str], line: bytes, found: dict[str, Remembered], equal: set[bytes]) -> None:
-    kind, identity = words[0], words[1]
-    if kind == "S":
-        found.pop(identity, None)
-    elif kind == "C":
-        found[identity].settled = True
-        if words[2] != "0":
-            equal.add(found[identity].digest)
-    elif kind == "T":
-        equal.add(bytes.fromhex(identity))
-    elif kind == "D":
-        source, target, mx = (None if word == "-" else word for word in words[3:6])
-        found[identity] = Remembered(identity, bytes.fromhex(words[2]), source, target, mx)
-    elif kind == "R":
-        remembered = Remembered(identity, bytes.fromhex(words[2]))
-        remembered.verdict = _verdict(words[3])
-        remembered.seen = float(words[4])
-        entries = msgspec.json.decode(line.split(b" ", 5)[5], type=list[msgspec.Raw])
-        remembered.entries = [bytes(entry) for entry in entries]
-        found[identity] = remembered
-
-
-def _decided_line(identity: str, digest: bytes, verdict: Verdict, seen: float, entries: list[bytes]) -> bytes:
-    """Times are written in full: what is published again is the same to the byte."""
-    head = f"R {identity} {digest.hex()} {_word(verdict)} {seen!r} "
-    return b"%b[%b]\n" % (head.encode(), b",".join(entries))
-
-
-def _word(verdict: Verdict) -> str:
-    if isinstance(verdict, Delivered):
-        return "delivered"
-    if isinstance(verdict, Retry):
-        return f"retry@{verdict.at!r}"
-    if isinstance(verdict, Parked):
-        return f"parked@{verdict.at!r}@{'' if verdict.seen is None else repr(verdict.seen)}@{verdict.turn!r}"
-    return "failed"
-
-
-def _verdict(word: str) -> Verdict:
-    name, *numbers = word.split("@")
-    if name == "retry":
-        return Retry(float(numbers[0]))
-    if name == "parked":
-        at, seen, turn = numbers
-        return Parked(float(at), float(seen) if seen else None, float(turn))
-    if name == "delivered":
-        return DELIVERED
-    if name == "failed":
-        return FAILED
-    raise LookupError(word)
-
-
-def _lines_of(remembered: Remembered) -> list[bytes]:
-    identity, digest = remembered.identity, remembered.digest
-    if remembered.verdict is not None:
-        decided = _decided_line(identity, digest, remembered.verdict, remembered.seen, remembered.entries)
-        return [decided, f"C {identity} 0\n".encode()] if remembered.settled else [decided]
-    ends = f"{remembered.source or '-'} {remembered.target or '-'} {remembered.mx or '-'}"
-    return [f"D {identity} {digest.hex()} {ends}\n".encode()]

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOM = Path(__file__).parent.parent / "mailerq"
 PURE = [
     *("job", "attempt", "verdict", "retry", "route", "limits", "throttle", "site", "result", "reply"),
-    *("budget", "lane", "moves", "hosts", "lately", "doubles", "record", "waiting", "flows"),
+    *("budget", "lane", "moves", "hosts", "lately", "doubles", "journal_lines", "record", "waiting", "flows"),
     *("room", "paths", "census", "parking", "speed", "terms", "allowance", "responses"),
     *("worker", "workers/lines", "workers/messages", "workers/changes", "workers/memory", "workers/delay"),
     *("workers/merged", "admin/pausing"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mailerq.journal import Remembered, take_first
+from mailerq.journal import take_first
+from mailerq.journal_lines import Remembered
 
 
 class MemoryJournal:
