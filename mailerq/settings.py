@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +279,8 @@ def _no_store(node: Node) -> None:
 
 
 def _limits_store(node: Node) -> StoreAddress:
+    from importlib.util import find_spec
+
     try:
         address = parse_store(secret(node))
     except ValueError as problem:

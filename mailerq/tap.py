@@ -27,7 +27,6 @@ from mailerq.files import allow
 from mailerq.interfaces import BrokerRefused
 from mailerq.journal import Journal, JournalInUse
 from mailerq.lane import Link
-from mailerq.limits_store import make_store
 from mailerq.local import LocalAddresses
 from mailerq.log import open_log
 from mailerq.notes import AnyNotes, Notes
@@ -149,6 +148,8 @@ class Engine(MultiService):
                 self.reactor, folder, self.worker, self.parent_link, by_store=store is not None
             )
             if store is not None:
+                from mailerq.limits_store.engine_store import make_store
+
                 self.limits_store = make_store(self.reactor, store, folder, self.worker, self.dice)
         except OSError as error:
             self._refuse(f"state: {error}")

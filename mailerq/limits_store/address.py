@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urlsplit
-
-import msgspec
+import attrs
 
 
-class StoreAddress(msgspec.Struct, frozen=True):
+@attrs.frozen(repr=False)
+class StoreAddress:
     """Where it is and who we are there. ``str()`` and ``repr()`` leave out the password."""
 
     host: str
@@ -28,6 +27,8 @@ class StoreAddress(msgspec.Struct, frozen=True):
 def parse_store(url: str) -> StoreAddress:
     """Every part percent-decoded; missing: 6379, database 0. ValueError, without the password in it, for what is no
     such address."""
+    from urllib.parse import unquote, urlsplit
+
     if not url.startswith(("redis://", "rediss://")):
         raise ValueError("is no store of limits: redis://host or rediss://host")
     try:
