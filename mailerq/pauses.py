@@ -168,10 +168,6 @@ class Pauses:
         """End the one of that scope; False: there is none."""
         return bool(self._remove([pause for pause in (self._by_scope.get(scope),) if pause is not None]))
 
-    def of_scope(self, scope: Scope) -> Pause | None:
-        """The one of exactly that scope."""
-        return self._by_scope.get(scope)
-
     def remove(self, number: int) -> bool:
         """End one; False: there is none of that number."""
         return bool(self._remove([pause for pause in self if pause.id == number]))
