@@ -843,6 +843,31 @@ class FlowTests(BrokerCase):
         self.turns()
         self.assertEqual(len(self.wires[1].names("basic.consume")), 1)
 
+    def test_few_at_first(self) -> None:
+        """Few are asked for until their size is known; then the window, over another consumer."""
+        wire = self.run_until_ready(window=1000)
+        for tag in range(1, 17):
+            wire.deliver(tag)
+        self.turns()
+        self.assertEqual([one["prefetch-count"] for one in wire.names("basic.qos")], [16, 304])
+        self.assertEqual(len(wire.names("basic.cancel")), 1)
+        wire.deliver(17)
+        self.assertEqual(len(self.taker.jobs), 17)
+
+    def test_bytes_in_hand(self) -> None:
+        """Nothing is taken while the bodies in hand are larger than the bound; then the consumer is made anew."""
+        wire = self.run_until_ready(window=1000)
+        body = b"x" * (30 << 20)
+        for tag in range(1, 4):
+            wire.deliver(tag, body)
+        self.turns()
+        self.assertEqual((len(wire.names("basic.cancel")), len(wire.names("basic.consume"))), (1, 1))
+        for index in range(2):
+            self.settle(index)
+            self.turns()
+            self.assertEqual(len(wire.names("basic.consume")), 1 + index)
+        self.assertEqual(wire.names("basic.qos")[-1]["prefetch-count"], 1)
+
     def test_consumer_cancelled(self) -> None:
         """A deleted queue is declared and consumed again."""
         wire = self.run_until_ready()

@@ -14,7 +14,7 @@ PURE = [
     *("workers/merged", "admin/pausing"),
     *("response_rules", "bounce_classes", "patterns", "hints", "regex_cost"),
     *("settings", "limit_rules", "shapes", "units", "yaml_source"),
-    *("queues/tables", "queues/methods", "queues/frames", "queues/frame_reader"),
+    *("queues/tables", "queues/methods", "queues/frames", "queues/frame_reader", "queues/prefetch"),
     *("smtp/wire", "smtp/reader", "smtp/tracker", "smtp/downgrade", "smtp/envelope", "smtp/address", "smtp/extensions"),
     *("smtp/auth", "responses_text", "explain", "explained", "explain_text"),
     *("commons", "sharing", "shared_counts"),

@@ -11,16 +11,14 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.application.service import Service
-from twisted.internet._sslverify import IOpenSSLTrustRoot
-from twisted.internet.defer import Deferred, FirstError, TimeoutError, fail, gatherResults, succeed
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.ssl import optionsForClientTLS, platformTrust
+from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailerq.interfaces import BrokerRefused, IBroker, ITaken, ITaker, Publication, QueueState
+from mailerq.queues.amqp_consumer import AmqpConsumer, reason_of
+from mailerq.queues.amqp_endpoint import endpoint_for
 from mailerq.queues.amqp_link import MAIN, Link, LinkFactory, LinkLost, Refusal
 from mailerq.queues.amqp_queues import AmqpQueues, NotAsWished
 from mailerq.queues.amqp_session import Session
@@ -28,42 +26,14 @@ from mailerq.queues.amqp_taken import AmqpTaken, Batch, call
 from mailerq.queues.amqp_url import AmqpAddress, parse_address
 from mailerq.queues.delays import HOLD
 
-CONNECT_DEADLINE = 10.0  # TCP, for each address of the host
 LOGIN_DEADLINE = 20.0  # TCP and TLS and login, all together
 SETUP_DEADLINE = 120.0  # the declarations
 QUIT_DEADLINE = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 20.0  # between two rounds through the addresses
 STEADY = 10.0  # seconds after which a connection counts as good
-CONSUMER_PAUSE = 5.0  # before a queue that cannot be consumed is tried again
 GET_AT_ONCE = 100
-CONSUMER = "mailerq"
 
 log = Logger()
-
-
-@implementer(IOpenSSLTrustRoot)
-class _Trust:
-    """The platform's CAs and those in a file."""
-
-    def __init__(self, ca: str) -> None:
-        self._ca = ca
-
-    def _addCACertsToContext(self, context: Any) -> None:
-        platformTrust()._addCACertsToContext(context)
-        context.load_verify_locations(self._ca)
-
-
-def endpoint_for(reactor: Any, address: AmqpAddress, ca: str | None) -> Any:
-    """The endpoint of an address; with TLS the host name is verified. BrokerRefused for a CA file that is none."""
-    endpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=CONNECT_DEADLINE)
-    if not address.tls:
-        return endpoint
-    if ca:
-        try:  # now: Twisted would read it in the middle of connecting
-            SSL.Context(SSL.TLS_CLIENT_METHOD).load_verify_locations(ca)
-        except SSL.Error as problem:
-            raise BrokerRefused(f"the CA file {ca} (broker.ca) cannot be used: {problem}") from None
-    return wrapClientTLS(optionsForClientTLS(address.host, _Trust(ca) if ca else None), endpoint)
 
 
 @implementer(IBroker)
@@ -106,10 +76,7 @@ class AmqpBroker(Service):
         self._timer: Any = None
         self._steps: Deferred[None] | None = None  # connecting, under way
         self._told = False  # the outage is logged
-        self._consumed: tuple[str, ITaker, int] | None = None
-        self._paused = False
-        self._aligning = False
-        self._consumer_timer: Any = None
+        self._consumer = AmqpConsumer(reactor, self._queues)
         self._drains: list[Deferred[None]] = []
 
     # -- the service
@@ -130,10 +97,10 @@ class AmqpBroker(Service):
     def stopService(self) -> Deferred[None]:
         """Close the connection in order; what is in hand goes back to the queue."""
         super().stopService()  # type: ignore[no-untyped-call]
-        for timer in (self._timer, self._consumer_timer):
-            if timer is not None and timer.active():
-                timer.cancel()
-        self._timer = self._consumer_timer = None
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        self._consumer.stop()
         for waiting in self._take_waiting():
             waiting.errback(BrokerRefused("the broker was stopped"))
         link, self._opening = self._opening, None
@@ -217,7 +184,7 @@ class AmqpBroker(Service):
         self._since = self._reactor.seconds()
         log.info("the broker {address} is {there}", address=str(address), there="back" if self._told else "there")
         self._told = False
-        self._align()
+        self._consumer.begin(session)
         for waiting in self._take_waiting():
             waiting.callback(None)
 
@@ -253,7 +220,7 @@ class AmqpBroker(Service):
             log.error(
                 "the broker {address} cannot be used: {why}; trying on",
                 address=str(address),
-                why=_reason(failure.value),
+                why=reason_of(failure.value),
             )
 
     def _refuse(self, problem: BrokerRefused) -> None:
@@ -265,13 +232,7 @@ class AmqpBroker(Service):
 
     def taken(self, taken: AmqpTaken) -> None:
         """A delivery, for the taker."""
-        if self._consumed is None:
-            taken.give_back()
-            return
-        try:
-            self._consumed[1].taken(taken)
-        except Exception:
-            log.failure("the taker failed; the message comes again after the next reconnection")
+        self._consumer.taken(taken)
 
     def declare(self, session: Session, queue: str) -> None:
         """A queue that was not seen yet."""
@@ -302,10 +263,18 @@ class AmqpBroker(Service):
 
     def queue_gone(self, session: Session) -> None:
         """Declare and consume again."""
-        if session is self._session and self._consumed is not None:
-            log.warn("the queue {queue!r} was deleted", queue=self._consumed[0])
-            session.declared.discard(self._consumed[0])
-            self._align()
+        if session is self._session:
+            self._consumer.queue_gone()
+
+    def crowded(self, session: Session) -> None:
+        """It is time to look at how much is in hand."""
+        if session is self._session:
+            self._consumer.crowded()
+
+    def emptier(self, session: Session) -> None:
+        """Less is in hand than before."""
+        if session is self._session:
+            self._consumer.emptier()
 
     def blocked(self, session: Session, reason: str | None) -> None:
         """Take nothing while the results could not be published."""
@@ -313,7 +282,7 @@ class AmqpBroker(Service):
             return
         if reason is None:
             log.info("the broker takes publications again")
-            if not self._paused:
+            if not self._consumer.paused:
                 session.release()
         else:
             log.warn("the broker takes no publications: {reason}; no jobs are taken", reason=reason)
@@ -336,13 +305,8 @@ class AmqpBroker(Service):
         """Nothing of this session counts any more."""
         self._session = None
         self.connected = False
-        session.consuming = False
         told: list[AmqpTaken | Batch] = session.end()
-        if reason is not None and self._consumed is not None:
-            try:
-                self._consumed[1].lost(reason)
-            except Exception:
-                log.failure("the taker failed")
+        self._consumer.end(reason)
         for one in told:
             one.lost()
         drains, self._drains = self._drains, []
@@ -353,69 +317,15 @@ class AmqpBroker(Service):
 
     def consume(self, queue: str, taker: ITaker, window: int) -> None:
         """Take from ``queue`` now and after each reconnection."""
-        self._consumed = (queue, taker, min(max(window, 1), 65535))
-        self._align()
+        self._consumer.consume(queue, taker, window)
 
     def pause(self) -> None:
         """Cancel the consumer. What is still on its way to us goes back."""
-        self._paused = True
-        if self._session is not None:
-            self._session.put_aside()
-            self._align()
+        self._consumer.pause()
 
     def resume(self) -> None:
         """Consume again."""
-        self._paused = False
-        self._align()
-
-    def _align(self) -> None:
-        """Make the consumer what it is to be."""
-        if self._session is None or self._aligning:
-            return
-        self._aligning = True
-        Deferred.fromCoroutine(self._aligned(self._session)).addErrback(self._misaligned, self._session)
-
-    async def _aligned(self, session: Session) -> None:
-        try:
-            while not session.ended and self._consumed is not None:
-                if session.consuming != self._paused:
-                    break
-                if self._paused:
-                    await session.link.channels[MAIN].basic_cancel(consumer_tag=CONSUMER)
-                    session.consuming = False
-                    session.give_back_aside()
-                else:
-                    await self._start_consumer(session, self._consumed[0], self._consumed[2])
-        finally:
-            self._aligning = False
-        if session.consuming and not session.link.is_blocked and session.aside is not None:
-            session.release()
-
-    async def _start_consumer(self, session: Session, queue: str, window: int) -> None:
-        if queue not in session.declared:
-            try:
-                await self._queues.declare(session.link, queue)
-            except NotAsWished as difference:
-                log.info("the queue {queue!r} is used as it is: {why}", queue=queue, why=str(difference))
-            if not await self._queues.exists(session.link, queue):
-                raise LinkLost(f"the queue {queue!r} does not exist")
-            session.declared.add(queue)
-        main = session.link.channels[MAIN]
-        await main.basic_qos(prefetch_count=window)
-        session.consuming = True  # a basic.cancel may come right behind the answer
-        await main.basic_consume(queue=queue, consumer_tag=CONSUMER)
-
-    def _misaligned(self, failure: Any, session: Session) -> None:
-        """The queue cannot be consumed now: later. (A lost link is told elsewhere.)"""
-        if session.link.closed or self._consumed is None:
-            return
-        log.error(
-            "the queue {queue!r} cannot be consumed: {why}; trying on",
-            queue=self._consumed[0],
-            why=_reason(failure.value),
-        )
-        if self._consumer_timer is None or not self._consumer_timer.active():
-            self._consumer_timer = self._reactor.callLater(CONSUMER_PAUSE, self._align)
+        self._consumer.resume()
 
     def get(self, queue: str, count: int) -> Deferred[list[ITaken]]:
         """basic.get, many at once."""
@@ -497,9 +407,3 @@ def _as_refused(refusal: Refusal, address: AmqpAddress) -> Exception:
 def _problem(failure: Any) -> BaseException:
     problem: BaseException = failure.value
     return problem
-
-
-def _reason(problem: BaseException) -> str:
-    if isinstance(problem, TimeoutError):
-        return "it did not answer in time"
-    return str(problem) or type(problem).__name__

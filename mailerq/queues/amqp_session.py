@@ -19,6 +19,7 @@ from mailerq.queues.amqp_taken import AmqpTaken, Batch, Done, Entry, Owner, call
 _UNROUTED_MOST = 3  # tries after which a bare publication for a queue that is not there is refused
 _AGAIN_MOST = 30.0  # seconds between two tries of a publication that the broker does not take
 _KEEP_DECLARED = 20_000  # queue names that are known to exist
+_NEVER = 1 << 62
 _KEEP_ENCODED = 4096  # queue names of which the frame is kept
 
 log = Logger()
@@ -39,6 +40,12 @@ class SessionOwner(Protocol):
     def queue_gone(self, session: Session) -> None:
         """The queue that is consumed was deleted."""
 
+    def crowded(self, session: Session) -> None:
+        """What ``watch`` asked for has come about."""
+
+    def emptier(self, session: Session) -> None:
+        """Less is in hand than before."""
+
     def blocked(self, session: Session, reason: str | None) -> None:
         """The broker reads nothing from us; None: again."""
 
@@ -57,7 +64,9 @@ class Session(LinkUser):
         self.declared: set[str] = set()
         self.aside: deque[AmqpTaken] | None = None  # deliveries that came while nothing is to be taken
         self.ended = False
-        self.consuming = False
+        self.last = 0  # the last delivery: the first has the number 1
+        self.came = 0  # bytes of all deliveries
+        self._left = 0  # and of those that are not in hand any more
         self._owner = owner
         self._may_declare: bool = queues.declare
         self._outbox: str = queues.outbox
@@ -67,7 +76,7 @@ class Session(LinkUser):
         self._acks: list[int] = []
         self._direct: list[AmqpTaken] = []  # settled, with nothing to publish
         self._lowest = 1  # no delivery below is outstanding
-        self._last = 0  # the last delivery tag
+        self._look_at, self._most_bytes, self._wants_room = _NEVER, _NEVER, False  # see ``watch``
         self._sequence = 0
         self._first = 1  # no publication below is unconfirmed
         self._unconfirmed: dict[int, Entry] = {}
@@ -83,10 +92,28 @@ class Session(LinkUser):
 
     # -- deliveries
 
+    @property
+    def in_hand(self) -> int:
+        """How many deliveries are not settled."""
+        return len(self._outstanding)
+
+    @property
+    def size(self) -> int:
+        """Bytes of their bodies."""
+        return self.came - self._left
+
+    def watch(self, look_at: int, most_bytes: int, wants_room: bool) -> None:
+        """Tell the owner (``crowded``) of deliveries from the number ``look_at`` on and of those that make more than
+        ``most_bytes``; with ``wants_room`` also of those that are settled (``emptier``)."""
+        self._look_at, self._most_bytes, self._wants_room = look_at, most_bytes, wants_room
+
     def delivered(self, tag: int, redelivered: int, properties: bytes, body: bytes) -> None:
         """basic.deliver."""
         taken = self._outstanding[tag] = AmqpTaken(self, tag, redelivered == 1, properties, body)
-        self._last = tag
+        self.last = tag
+        self.came += len(body)
+        if tag >= self._look_at or self.came - self._left > self._most_bytes:
+            self._owner.crowded(self)
         if b"x-due" in properties and self._pass_on(taken):
             return
         if self.aside is not None:
@@ -97,7 +124,8 @@ class Session(LinkUser):
     def keep(self, tag: int, redelivered: int, properties: bytes, body: bytes) -> AmqpTaken | None:
         """What basic.get gave; None if it is not due yet and goes to the next delay queue."""
         taken = self._outstanding[tag] = AmqpTaken(self, tag, redelivered == 1, properties, body)
-        self._last = tag
+        self.last = tag
+        self.came += len(body)
         return None if b"x-due" in properties and self._pass_on(taken) else taken
 
     def _pass_on(self, taken: AmqpTaken) -> bool:
@@ -141,7 +169,11 @@ class Session(LinkUser):
 
     def give_back(self, tag: int) -> None:
         """Requeue one delivery."""
-        if self._outstanding.pop(tag, None) is not None:
+        taken = self._outstanding.pop(tag, None)
+        if taken is not None:
+            self._left += len(taken.body)
+            if self._wants_room:
+                self._owner.emptier(self)
             self.link.send(frames.reject_frame(MAIN, tag))
 
     def give_back_aside(self) -> None:
@@ -163,7 +195,11 @@ class Session(LinkUser):
 
     def acknowledge(self, tag: int) -> None:
         """The delivery is settled; the frame goes out with this turn's write."""
-        if self._outstanding.pop(tag, None) is not None:
+        taken = self._outstanding.pop(tag, None)
+        if taken is not None:
+            self._left += len(taken.body)
+            if self._wants_room:
+                self._owner.emptier(self)
             if not self._acks:
                 self.link.flush_soon()
             self._acks.append(tag)
@@ -180,7 +216,7 @@ class Session(LinkUser):
         if not self._acks:
             return
         acks, self._acks = self._acks, []
-        outstanding, lowest, last = self._outstanding, self._lowest, self._last
+        outstanding, lowest, last = self._outstanding, self._lowest, self.last
         while lowest <= last and lowest not in outstanding:
             lowest += 1
         self._lowest = lowest
@@ -394,7 +430,6 @@ class Session(LinkUser):
 
     def cancelled(self) -> None:
         """basic.cancel."""
-        self.consuming = False
         self._owner.queue_gone(self)
 
     def link_lost(self, reason: str) -> None:
