@@ -264,7 +264,7 @@ class Parent(MultiService):
             life.signal_it("KILL")
 
     def _one_less(self, life: Life) -> None:
-        if life.end != "ended":
+        if life.end != "ended" and life.ready:  # one that was not may be killed by what it was told to end with
             _log.warn("worker {index}, process {pid}, {end}", index=life.index, pid=life.pid, end=life.end)
         if self.lives or self._stopped is None or self._stopped.called:
             return

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
@@ -55,15 +55,17 @@ class Slow(Mx):
         return session
 
 
-class Workers(TestCase):
+class FamilyTest(TestCase):
     """One family for each test."""
 
     timeout = 120
+    broker = "rabbit"
 
     async def setUp(self) -> None:
-        if rabbitmq_home() is None:
-            raise SkipTest("rabbitmq-server is not installed")
-        rabbit()
+        if self.broker == "rabbit":
+            if rabbitmq_home() is None:
+                raise SkipTest("rabbitmq-server is not installed")
+            rabbit()
         self.host = Slow()
         self.family = Engine(
             {
@@ -72,7 +74,7 @@ class Workers(TestCase):
                 "dns": {"hosts": {"*": "127.4.1.1"}},
                 "delivery": {"drain": "10s"},
             },
-            "rabbit",
+            self.broker,
             f"workers-{os.getpid()}-{next(_numbers)}.",
         )
         self.port = reactor.listenTCP(self.family.port, self.host, interface="127.4.1.1", backlog=100)
@@ -129,6 +131,22 @@ class Workers(TestCase):
             found += [json.loads(body) for body in await self.family.take("results")]
         return found
 
+    async def ask(self, question: dict[str, Any]) -> list[bytes]:
+        """The lines of an answer, read without holding up the hosts of this process."""
+        code = (
+            "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('var/control');"
+            "s.sendall(sys.argv[1].encode() + b'\\n'); sys.stdout.buffer.write(s.makefile('rb').read())"
+        )
+        out, errors, status = await getProcessOutputAndValue(
+            sys.executable, ["-c", code, json.dumps(question)], os.environ, str(self.family.folder)
+        )
+        self.assertEqual(status, 0, errors)
+        return [line for line in out.splitlines() if line]
+
+
+class Lives(FamilyTest if TYPE_CHECKING else object):  # type: ignore[misc]
+    """What the workers live through. No test case by itself."""
+
     async def test_both_deliver(self) -> None:
         """Both workers take jobs of the same outbox; each job is delivered once, and SIGTERM ends all."""
         await self.publish(400)
@@ -144,28 +162,6 @@ class Workers(TestCase):
         status = self.family.process.returncode
         self.assertEqual(status, -signal.SIGTERM)
         self.assertNotIn("killed", self.family.log)
-
-    async def ask(self, question: dict[str, Any]) -> list[bytes]:
-        """The lines of an answer, read without holding up the hosts of this process."""
-        code = (
-            "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('var/control');"
-            "s.sendall(sys.argv[1].encode() + b'\\n'); sys.stdout.buffer.write(s.makefile('rb').read())"
-        )
-        out, errors, status = await getProcessOutputAndValue(
-            sys.executable, ["-c", code, json.dumps(question)], os.environ, str(self.family.folder)
-        )
-        self.assertEqual(status, 0, errors)
-        return [line for line in out.splitlines() if line]
-
-    async def test_drain(self) -> None:
-        """SIGTERM: what is on the wire is finished, and then all end."""
-        self.host.delay = 2.0
-        await self.publish(10)
-        await self.within(lambda: self.host.begun >= 2, "messages")
-        await self.family.stop()
-        self.assertEqual(self.host.begun, self.host.answered)
-        self.assertEqual(await self.family.lying("success"), self.host.answered)
-        self.assertFalse(any(map(_lives, self.pids().values())))
 
     async def test_killed_worker(self) -> None:
         """A worker that is killed is started again, it is said, and its jobs are delivered."""
@@ -194,6 +190,30 @@ class Workers(TestCase):
         self.host.delay = 0.0
         await self.results(6)
         self.assertIn("waiting for their end", self.family.log)
+
+
+class OverRabbit(Lives, FamilyTest):
+    """On RabbitMQ."""
+
+
+class OverSqlite(Lives, FamilyTest):
+    """On the embedded queue."""
+
+    broker = "sqlite"
+
+
+class AsOne(FamilyTest):
+    """What people ask and say."""
+
+    async def test_drain(self) -> None:
+        """SIGTERM: what is on the wire is finished, and then all end."""
+        self.host.delay = 2.0
+        await self.publish(10)
+        await self.within(lambda: self.host.begun >= 2, "messages")
+        await self.family.stop()
+        self.assertEqual(self.host.begun, self.host.answered)
+        self.assertEqual(await self.family.lying("success"), self.host.answered)
+        self.assertFalse(any(map(_lives, self.pids().values())))
 
     async def test_reload(self) -> None:
         """SIGHUP: all workers use the configuration as it is then; one with errors changes nothing and is told once."""
@@ -270,7 +290,7 @@ class Workers(TestCase):
 class _Lying:
     """Whether something lies in a queue; asked again and again."""
 
-    def __init__(self, test: Workers, queue: str) -> None:
+    def __init__(self, test: FamilyTest, queue: str) -> None:
         self._test = test
         self._queue = queue
         self._count = 0
