@@ -21,8 +21,10 @@ from zope.interface import implementer
 from mailerq import verdict as fate
 from mailerq.attempt import Outcome, Peer, State, Type, utc
 from mailerq.doubles import ADRIFT, Doubles
+from mailerq.elsewhere import LATER, Elsewhere
 from mailerq.events import Events
-from mailerq.interfaces import IBroker, ITaken, ITaker
+from mailerq.fellows import AGAIN, Fellows, Waits
+from mailerq.interfaces import IBroker, ITaken, ITaker, Publication
 from mailerq.job import Invalid, read
 from mailerq.job import Smarthost as JobSmarthost
 from mailerq.journal import Journal
@@ -39,6 +41,7 @@ from mailerq.route import NoHosts, NullMx, Route
 from mailerq.scheduler import Scheduler
 from mailerq.settings import Settings
 
+WITHHELD = 1.0  # seconds after which a mail whose dot was withheld is tried again
 POISON = 3  # so often a job may break our own code before it is put aside
 
 _IN_CLEAR = {"optional": "none"}
@@ -76,6 +79,7 @@ class Deliveries:
         journal: Journal,
         events: Events,
         local: LocalAddresses,
+        fellows: Fellows | None = None,
     ) -> None:
         self.in_hand: set[Mail] = set()
         self._clock = clock
@@ -87,10 +91,14 @@ class Deliveries:
         self._events = events
         self._local = local
         self._doubles = Doubles(broker.transactional)
+        self._fellows = fellows
+        self._undecided: set[ITaken] = set()  # another worker may know more of these
+        self._withheld: set[Mail] = set()
         self._broke: dict[bytes, int] = {}
         self._stopping = False
         self._usual = _usual_key(settings)
         self.on_loss: Callable[[], None] = lambda: None
+        self.elsewhere: Elsewhere | None = None  # where other machines take jobs for their local addresses
         scheduler.way = self
 
     # -- taken -------------------------------------------------------------------------------------------------------
@@ -106,17 +114,44 @@ class Deliveries:
 
     def _is_known(self, taken: ITaken, digest: bytes) -> bool:
         """Whether it is one that we had in hand before, in this life or the one before, and is taken care of."""
+        fellows = self._fellows
         mail = self._doubles.claim(digest)
+        while mail is not None and fellows is not None and not fellows.still_ours(mail):
+            self.in_hand.discard(mail)
+            mail = self._doubles.claim(digest)
         if mail is not None:
             mail.taken = taken
+            mail.came = self._clock.seconds()
             if mail.verdict is not None:
-                self._settle(mail, mail.verdict)
+                self._settle(mail, mail.verdict, again=True)
             return True
-        if self._doubles.was_settled(digest):
+        if self._doubles.was_settled(digest) and (fellows is None or not fellows.may_be_equal(digest)):
             self._over(taken, digest)
             return True
+        if fellows is not None:
+            return self._others_know(fellows, taken, digest)
         remembered = self._journal.recall(digest)
         return remembered is not None and self._resume(taken, digest, remembered)
+
+    def _others_know(self, fellows: Fellows, taken: ITaken, digest: bytes, waits: Waits | None = None) -> bool:
+        """Whether another worker had it in hand, and what came of it is known, or soon will be."""
+        now = self._clock.seconds()
+        found = fellows.look(digest, now, waits)
+        if isinstance(found, Waits):
+            self._undecided.add(taken)
+            self._scheduler.agenda.at(now + AGAIN, self._look_again, fellows, taken, digest, found)
+            return True
+        return found is not None and self._resume(taken, digest, found)
+
+    def _look_again(self, fellows: Fellows, taken: ITaken, digest: bytes, waits: Waits) -> None:
+        self._undecided.discard(taken)
+        if taken.stale:
+            return
+        try:
+            if not self._others_know(fellows, taken, digest, waits):
+                self._read(taken, digest)
+        except Exception:
+            self.put_aside(taken, digest)
 
     def _over(self, taken: ITaken, digest: bytes) -> None:
         """All that comes of it has been published; only the acknowledgement was lost, and may be so again."""
@@ -144,7 +179,7 @@ class Deliveries:
         self._events.doubled(mail.identity, "the process had ended before this was settled: published again")
         job.restore(remembered.entries)
         mail.seen = remembered.seen
-        self._settle(mail, remembered.verdict)
+        self._settle(mail, remembered.verdict, again=True)
         return True
 
     def _take(self, mail: Mail) -> None:
@@ -162,7 +197,7 @@ class Deliveries:
             self._events.invalid(job.why, len(taken.body), names.invalid is not None, taken.body)
             taken.settle(refused(taken.body, taken.encoding, job, names))
             return
-        if job.seen_id and self._doubles.is_copy(digest):
+        if job.seen_id and self._is_copy(taken, digest):
             self._events.doubled(job.seen_id, "it went back to the outbox twice")
             taken.settle([])
             return
@@ -177,6 +212,11 @@ class Deliveries:
             self._wait_until(mail, job.nextattempt, now)
         else:
             self._try(mail, now)
+
+    def _is_copy(self, taken: ITaken, digest: bytes) -> bool:
+        """Whether a job that was put back to the outbox has come already."""
+        fellows = self._fellows
+        return self._doubles.is_copy(digest) or (fellows is not None and fellows.is_copy(digest, taken.redelivered))
 
     def _wait_until(self, mail: Mail, time: float, now: float) -> None:
         """Not before ``time``: a short wait is ours, a long one the broker's. Its expiry is not slept through."""
@@ -241,7 +281,7 @@ class Deliveries:
         if isinstance(found, Route):
             key = self._lane_key(mail, found)
             if isinstance(key, Outcome):
-                self._end(mail, key)
+                self._cannot_leave(mail, key)
             else:
                 self._scheduler.add(mail, found, key)
         elif isinstance(found, NullMx):
@@ -279,17 +319,9 @@ class Deliveries:
     def _sources(self, mail: Mail) -> tuple[str, ...] | Outcome:
         """The local addresses that it may leave from (none: any), or why there is none. Where a host asked it to come
         again (greylisting), it comes from the same one."""
-        known = mail.job.known
-        sources: Sequence[str] = self._settings.smtp.ips
-        if known.ips is not UNSET:
-            sources = known.ips
-            if not sources:
-                return Outcome(Type.BIND, description="ips is empty: there is no local address to send from")
-        elif known.pool:
-            if known.pool not in self._settings.pools:
-                text = f"the job cannot be used: pool: there is no pool named {known.pool!r}"
-                return Outcome(Type.ERROR, description=text)
-            sources = self._settings.pools[known.pool]
+        sources = self._sources_asked_for(mail)
+        if isinstance(sources, Outcome):
+            return sources
         usable = tuple(source for source in sources if self._local.has(source))
         if sources and not usable:
             asked = ", ".join(sources)
@@ -297,16 +329,84 @@ class Deliveries:
         sticky = mail.job.sticky_source
         return (sticky,) if sticky is not None and sticky in usable else usable
 
+    def _sources_asked_for(self, mail: Mail) -> Sequence[str] | Outcome:
+        """The local addresses that it may leave from, wherever they are."""
+        known = mail.job.known
+        if known.ips is not UNSET:
+            if not known.ips:
+                return Outcome(Type.BIND, description="ips is empty: there is no local address to send from")
+            return known.ips
+        if known.pool:
+            if known.pool not in self._settings.pools:
+                text = f"the job cannot be used: pool: there is no pool named {known.pool!r}"
+                return Outcome(Type.ERROR, description=text)
+            return self._settings.pools[known.pool]
+        return self._settings.smtp.ips
+
+    def _cannot_leave(self, mail: Mail, outcome: Outcome) -> None:
+        """None of its local addresses is here; but another machine may have one."""
+        asked = self._sources_asked_for(mail)
+        if self.elsewhere is None or outcome.type is not Type.BIND or isinstance(asked, Outcome):
+            self._end(mail, outcome)
+            return
+        mail.blocked_by = "local addresses of another machine"
+        self.elsewhere.find(asked, partial(self._found_elsewhere, mail, outcome))
+
+    @_careful
+    def _found_elsewhere(self, mail: Mail, outcome: Outcome, queue: str | None, later: bool) -> None:
+        """Another machine has a local address that it may leave from; or none has."""
+        if mail not in self.in_hand:
+            return
+        now = self._clock.seconds()
+        if queue is not None:
+            self._hand_over(mail, queue, now)
+        elif later:
+            self._park(mail, now + LATER, "local addresses", mail.seen)
+        else:
+            self._end(mail, outcome)
+
+    def _hand_over(self, mail: Mail, queue: str, now: float) -> None:
+        """Its attempts and its first pick-up go with it."""
+        at = float(int(now))
+        if mail.job.nextattempt is not None:  # byte for byte the same, it would be taken for its own copy
+            at = max(at, mail.job.nextattempt + 1)
+        self._events.parked(mail, at, f"a local address of another machine, to {queue}")
+        self._settle(mail, fate.Parked(at, mail.seen, mail.turn, queue))
+
     def message_due(self, mail: Mail, link: Link) -> None:
         """Written down before its final dot goes out: after a crash it is known to be in doubt."""
         peer: Peer = link.client.peer
         self._journal.dot(mail.identity, mail.digest, peer.source, peer.target, peer.mx)
+        if self._fellows is not None and self._fellows.withholds(mail):
+            self._journal.settled(mail.identity)  # it is not sent
+            self._withheld.add(mail)
+            link.client.abort()
+        elif mail.taken.stale:
+            self._journal.adrift(mail.identity)
+
+    def _not_sent(self, mail: Mail) -> None:
+        """Its job had come to another worker, or an equal one had: if it was this one, we soon know that the broker was
+        lost, and otherwise it is tried again."""
+        self._withheld.discard(mail)
+        mail.lane = mail.link = None
+        mail.forget_body()
+        if mail.taken.stale:
+            self.in_hand.discard(mail)
+            self._doubles.give_up(mail)
+        elif self._stopping:
+            self.given_back(mail)
+        else:
+            mail.came = self._clock.seconds()
+            self._scheduler.agenda.at(mail.came + WITHHELD, self._begin, mail)
 
     # -- ended -------------------------------------------------------------------------------------------------------
 
     @_careful
     def ended(self, mail: Mail, outcome: Outcome, link: Link | None) -> None:
         """The scheduler is done with it: an attempt was made."""
+        if self._withheld and mail in self._withheld:
+            self._not_sent(mail)
+            return
         self._end(mail, outcome, mail.peer if link is None else link.client.peer, link)
 
     @_careful
@@ -361,14 +461,23 @@ class Deliveries:
         self._events.decided(mail, verdict)
         self._settle(mail, verdict)
 
-    def _settle(self, mail: Mail, verdict: fate.Verdict) -> None:
+    def _settle(self, mail: Mail, verdict: fate.Verdict, again: bool = False) -> None:
         mail.verdict = verdict
         self._journal.decided(mail.identity, mail.digest, verdict, mail.seen, mail.job.added)
         if mail.taken.stale:  # it comes again, and is settled then
+            self._journal.adrift(mail.identity)
             return
         extra = mail.reaction.set if mail.reaction is not None else {}
         written = publications(mail.job, verdict, self._settings.queues, mail.identity, mail.seen, extra=extra)
+        if again and self._fellows is not None and not self._broker.transactional:
+            self._may_be_doubled(self._fellows, written)
         mail.taken.settle(written, partial(self._settled, mail, mail.taken))
+
+    def _may_be_doubled(self, fellows: Fellows, written: Sequence[Publication]) -> None:
+        """What is published once more may lie in the outbox already; whoever takes the second copy is to know."""
+        for publication in written:
+            if publication.queue == self._settings.queues.outbox:
+                fellows.published_again(sha256(publication.body).digest()[:16])
 
     def _settled(self, mail: Mail, taken: ITaken, done: bool) -> None:
         if done:
@@ -379,6 +488,7 @@ class Deliveries:
                 equal = self._doubles.settled(mail.digest, self._clock.seconds())
                 self._journal.acknowledged(mail.identity, equal)
         elif mail.taken is taken and self._doubles.drift(mail):
+            self._journal.adrift(mail.identity)
             self._await_again(mail)
 
     # -- parked ------------------------------------------------------------------------------------------------------
@@ -404,6 +514,8 @@ class Deliveries:
         self._scheduler.let_go()
         waited = {mail for mail in self.in_hand if mail.link is None and mail.verdict is None}
         self.in_hand -= waited
+        self._undecided.clear()
+        self._journal.all_adrift()
         self.on_loss()
         for mail in self._doubles.lost(waited, self.in_hand, self._clock.seconds()):
             self._await_again(mail)
@@ -460,6 +572,9 @@ class Deliveries:
         for mail in list(self.in_hand):
             if mail.lane is None and mail.link is None and mail.verdict is None:
                 self.given_back(mail)
+        for taken in self._undecided:
+            if not taken.stale:
+                taken.give_back()
         await drained
         await self._broker.drain()
         self._journal.close(self._broker.connected)

@@ -18,16 +18,18 @@ NOBODY = Peer()
 class Mail:
     """What connections carry (IMail) and the scheduler lets wait.
 
-    Times are seconds of the clock: ``since`` when this try began, ``routed`` when its hosts were known, ``given`` when
-    a connection took it. ``tried`` are the hosts of this try that failed before the talk, ``last`` what the last of
-    them came to, with ``peer``. ``verdict`` is set once its fate is decided. ``priority``, ``flow`` and ``limited`` say
-    how it takes its turn (``waiting.py``), ``turn`` when it was promised one (``parking.py``), ``reaction`` what the
-    outcome ``reacted_to`` leads to, ``manner`` what of the limits is its domain's own.
+    Times are seconds of the clock: ``came`` when the broker gave it, ``since`` when this try began, ``routed`` when its
+    hosts were known, ``given`` when a connection took it. ``tried`` are the hosts of this try that failed before the
+    talk, ``last`` what the last of them came to, with ``peer``. ``verdict`` is set once its fate is decided.
+    ``priority``, ``flow`` and ``limited`` say how it takes its turn (``waiting.py``), ``turn`` when it was promised one
+    (``parking.py``), ``reaction`` what the outcome ``reacted_to`` leads to, ``manner`` what of the limits is its
+    domain's own.
     """
 
     __slots__ = (
         "_body",
         "blocked_by",
+        "came",
         "deadline",
         "digest",
         "flow",
@@ -61,7 +63,7 @@ class Mail:
         self.identity = identity
         self.seen = now if job.seen is None else job.seen
         self.deadline = 0.0
-        self.since = self.routed = now
+        self.since = self.routed = self.came = now
         self.given: float | None = None
         self.tried: tuple[str, ...] = ()
         self.last: Outcome | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import secrets
@@ -23,6 +24,7 @@ from mailerq.commons import Commons
 from mailerq.delivery import Deliveries
 from mailerq.dns_query import AT_ONCE
 from mailerq.events import Events
+from mailerq.fellows import Fellows, open_journal
 from mailerq.files import allow
 from mailerq.interfaces import BrokerRefused
 from mailerq.journal import Journal, JournalInUse
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+SLOW = 60.0  # seconds beyond smtp.timeouts.end, and a worker that says nothing of a message is taken for stuck
 OWN_FILES = 100  # the broker, the journal, logs, the manhole, what Python reads
 
 
@@ -137,8 +140,7 @@ class Engine(MultiService):
         """Connect, and take jobs as soon as that can be."""
         super().startService()
         try:
-            journal_path = self.worker.own(self.settings.journal)
-            self.journal = Journal(journal_path, self.reactor.seconds, lambda: secrets.token_hex(6))
+            self.journal, fellows = self._open_journal()
         except (JournalInUse, OSError) as error:
             self._refuse(f"journal: {error}")
             return
@@ -174,8 +176,11 @@ class Engine(MultiService):
             journal=self.journal,
             events=self.events,
             local=LocalAddresses(self.reactor.seconds),
+            fellows=fellows,
         )
         self.deliveries.on_loss = self._await_broker
+        if self.settings.queues.by_address:
+            self._take_by_address()
         _say_what_is_on(self.settings, self.path)
         _allow_files(self.settings)
         self.broker.consume(self.settings.queues.outbox, self.deliveries, self.settings.queues.window)
@@ -192,6 +197,10 @@ class Engine(MultiService):
         self._answer()
         if self.settings.manhole:
             self._open_manhole(self.worker.own(self.settings.manhole))
+
+    def _open_journal(self) -> tuple[Journal, Fellows | None]:
+        patience = self.settings.smtp.timeouts.end + SLOW
+        return open_journal(self.settings.journal, self.worker, self.reactor.seconds, secrets.token_hex(6), patience)
 
     def _each(self, seconds: float, call: Callable[[], None]) -> None:
         timer = TimerService(seconds, call)
@@ -223,6 +232,24 @@ class Engine(MultiService):
             self.parent_link.refused(why)
         self.reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         self.reactor.callWhenRunning(self.reactor.stop)
+
+    def _take_by_address(self) -> None:
+        """Take jobs that only this machine can send, and give those away that only another can."""
+        from mailerq.elsewhere import LOOK, Elsewhere
+
+        assert self.deliveries is not None
+        local = LocalAddresses(self.reactor.seconds)
+        elsewhere = self.deliveries.elsewhere = Elsewhere(
+            self.broker, self.settings.queues.outbox, self.reactor.seconds
+        )
+
+        def look() -> None:
+            settings = self.settings
+            known = dict.fromkeys([*settings.smtp.ips, *itertools.chain(*settings.pools.values())])
+            queues = elsewhere.queues([address for address in known if local.has(address)])
+            self.broker.consume_beside(queues, settings.queues.window)
+
+        self._each(LOOK, look)
 
     def _commons(self) -> Commons | None:
         if self.limits_store is not None:

@@ -51,6 +51,12 @@ class MemoryJournal:
     def equal(self, digest: bytes) -> None:
         """No two simulated jobs are equal."""
 
+    def adrift(self, identity: str) -> None:
+        """No broker is lost here."""
+
+    def all_adrift(self) -> None:
+        """No broker is lost here."""
+
     def tick(self, connected: bool = True) -> None:
         """Nothing ages here."""
 
