@@ -849,7 +849,7 @@ class FlowTests(BrokerCase):
         for tag in range(1, 17):
             wire.deliver(tag)
         self.turns()
-        self.assertEqual([one["prefetch-count"] for one in wire.names("basic.qos")], [16, 304])
+        self.assertEqual([one["prefetch-count"] for one in wire.names("basic.qos")], [16, 984])
         self.assertEqual(len(wire.names("basic.cancel")), 1)
         wire.deliver(17)
         self.assertEqual(len(self.taker.jobs), 17)

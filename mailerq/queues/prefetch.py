@@ -8,8 +8,8 @@ seldom, and what the old consumer was given counts until it is settled.
 from __future__ import annotations
 
 MOST_BYTES = 64 << 20  # bytes of bodies in hand
-FIRST = 16  # messages asked for before the size of any is known
-GROWTH = 20  # at most so much more from one consumer to the next
+FIRST = 16  # messages asked for, at least, before the size of any is known
+GROWTH = 100  # at most so much more from one consumer to the next
 WORTH = 3  # a consumer is made anew for so much more
 
 
@@ -23,7 +23,7 @@ class Prefetch:
     def __init__(self, window: int, most: int = MOST_BYTES) -> None:
         self.window = window
         self.most = most
-        self.asked = self.look_at = min(window, max(FIRST, window // GROWTH**2 + 1))
+        self.asked = self.look_at = min(window, max(FIRST, window // GROWTH + 1))
         self._number = self._came = 0  # at the last look
 
     def look(self, number: int, came: int, in_hand: int, size: int) -> bool:
