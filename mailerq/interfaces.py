@@ -87,6 +87,10 @@ class IBroker(Interface):
         """Take from ``queue``, at most ``window`` messages in hand, in order of priority, then age; now and after each
         reconnection. May be called before the broker is ready. One consumer per broker object."""
 
+    def consume_beside(queues: Sequence[str], window: int) -> None:
+        """Take from these queues, too, and from no others: where several machines have one outbox, and each has a queue
+        for each of its local addresses. A broker of one machine has no such queues, and does nothing."""
+
     def pause() -> None:
         """Take nothing new until ``resume``. What is in hand stays."""
 

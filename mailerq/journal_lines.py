@@ -8,6 +8,8 @@ this job may be given to anybody; and ``B``, it was given to us again.
 
 from __future__ import annotations
 
+from urllib.parse import quote, unquote
+
 import msgspec
 
 from mailerq.verdict import DELIVERED, FAILED, Delivered, Parked, Retry, Verdict
@@ -164,7 +166,8 @@ def _word(verdict: Verdict) -> str:
     if isinstance(verdict, Retry):
         return f"retry@{verdict.at!r}"
     if isinstance(verdict, Parked):
-        return f"parked@{verdict.at!r}@{'' if verdict.seen is None else repr(verdict.seen)}@{verdict.turn!r}"
+        seen = "" if verdict.seen is None else repr(verdict.seen)
+        return f"parked@{verdict.at!r}@{seen}@{verdict.turn!r}@{quote(verdict.queue)}"
     return "failed"
 
 
@@ -173,8 +176,8 @@ def _verdict(word: str) -> Verdict:
     if name == "retry":
         return Retry(float(numbers[0]))
     if name == "parked":
-        at, seen, turn = numbers
-        return Parked(float(at), float(seen) if seen else None, float(turn))
+        at, seen, turn, *queue = numbers
+        return Parked(float(at), float(seen) if seen else None, float(turn), unquote("".join(queue)))
     if name == "delivered":
         return DELIVERED
     if name == "failed":

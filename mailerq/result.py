@@ -76,10 +76,10 @@ def publications(
         return []
     if isinstance(verdict, Parked):
         seen_too = None if verdict.seen is None else write_seen(verdict.seen, identity, verdict.turn)
-        return [_back(job, names, verdict.at, identity, seen_too)]
+        return [_back(job, verdict.queue or names.outbox, verdict.at, identity, seen_too, delayed=not verdict.queue)]
     queues = queues_of(job, names)
     if isinstance(verdict, Retry):
-        back = _back(job, names, verdict.at, identity, write_seen(seen, identity))
+        back = _back(job, names.outbox, verdict.at, identity, write_seen(seen, identity))
         copy = _result(job, {**extra, "nextattempt": next_attempt(verdict.at)})
         included = queues.results if names.results_include_retries else None
         return [back, *_copies(copy, (queues.retry, included), _message_id(job, identity))]
@@ -101,15 +101,16 @@ def next_attempt(at: float) -> bytes:
     return b'{"time":"%s"}' % utc(-int(-at // 1)).encode()
 
 
-def _back(job: Job, names: QueueNames, due: float, identity: str, seen: bytes | None) -> Publication:
+def _back(job: Job, queue: str, due: float, identity: str, seen: bytes | None, *, delayed: bool = True) -> Publication:
     changes = {"nextattempt": next_attempt(due)}
     if seen is not None:
         changes["seen"] = seen
     priority = job.known.priority
     return Publication(
-        names.outbox,
+        queue,
         job.written(without=("delayed",), changes=changes),
-        due=float(-int(-due // 1)),  # as it stands in the job: nobody gets it much earlier than that
+        # as it stands in the job: nobody gets it much earlier than that
+        due=float(-int(-due // 1)) if delayed else None,
         message_id=_message_id(job, identity),
         priority=priority if isinstance(priority, int) else None,
     )

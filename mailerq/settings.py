@@ -167,6 +167,7 @@ class Queues:
     max_unconfirmed: int = key(500, whole(1))
     results_include_retries: bool = key(False, switch)
     window: int = key(5000, whole(1, 65535))
+    by_address: bool = key(False, switch)
 
 
 @attrs.frozen
@@ -447,6 +448,8 @@ def crossed(settings: Settings) -> list[tuple[str, str]]:
         found.append(("queues.max-priority", "quorum queues have no priorities"))
     if queues.type == "quorum" and not queues.durable:
         found.append(("queues.durable", "quorum queues are always durable"))
+    if queues.by_address and settings.broker.kind != "amqp":
+        found.append(("queues.by-address", "is for several machines, which need RabbitMQ (broker: amqp://…)"))
     found += crossed_limits(settings.limits, settings.pools)
     found += [(f"schedules.{path}", what) for path, what in doubtful(settings.schedules, settings.pools)]
     return found

@@ -49,11 +49,13 @@ class Retry(Struct, frozen=True):
 
 class Parked(Struct, frozen=True):
     """No attempt was made: it waits at the broker until ``at``. ``seen`` is the first pick-up that travels with it;
-    None where its time has not begun yet. ``turn``: what it was promised, which may be later than it asks; 0: none."""
+    None where its time has not begun yet. ``turn``: what it was promised, which may be later than it asks; 0: none.
+    ``queue``: where to, if it is not the outbox: another machine is to have it."""
 
     at: float
     seen: float | None
     turn: float = 0.0
+    queue: str = ""
 
 
 class Again(Struct, frozen=True):

@@ -18,6 +18,7 @@ PURE = [
     *("smtp/wire", "smtp/reader", "smtp/tracker", "smtp/downgrade", "smtp/envelope", "smtp/address", "smtp/extensions"),
     *("smtp/auth", "responses_text", "explain", "explained", "explain_text"),
     *("commons", "sharing", "shared_counts"),
+    "queues/beside",
     *("shares/__init__", "shares/division", "shares/parts", "shares/exchange", "shares/share", "shares/member"),
     *("window", "slowdown", "warmup", "schedule_rules", "pauses"),
     *("simulate/provider", "simulate/stream", "simulate/mix", "simulate/places", "simulate/remote", "simulate/dice"),

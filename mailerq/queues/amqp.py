@@ -17,7 +17,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailerq.interfaces import BrokerRefused, IBroker, ITaken, ITaker, Publication, QueueState
-from mailerq.queues.amqp_consumer import AmqpConsumer, reason_of
+from mailerq.queues.amqp_beside import AmqpBeside
+from mailerq.queues.amqp_consumer import CONSUMER, AmqpConsumer, reason_of
 from mailerq.queues.amqp_endpoint import endpoint_for
 from mailerq.queues.amqp_link import MAIN, Link, LinkFactory, LinkLost, Refusal
 from mailerq.queues.amqp_queues import AmqpQueues, NotAsWished
@@ -77,6 +78,7 @@ class AmqpBroker(Service):
         self._steps: Deferred[None] | None = None  # connecting, under way
         self._told = False  # the outage is logged
         self._consumer = AmqpConsumer(reactor, self._queues)
+        self._beside = AmqpBeside(reactor, self._queues)
         self._drains: list[Deferred[None]] = []
 
     # -- the service
@@ -185,6 +187,7 @@ class AmqpBroker(Service):
         log.info("the broker {address} is {there}", address=str(address), there="back" if self._told else "there")
         self._told = False
         self._consumer.begin(session)
+        self._beside.begin(session)
         for waiting in self._take_waiting():
             waiting.callback(None)
 
@@ -261,10 +264,13 @@ class AmqpBroker(Service):
             for drain in drains:
                 self._reactor.callLater(0, _fire, drain)
 
-    def queue_gone(self, session: Session) -> None:
+    def queue_gone(self, session: Session, tag: str) -> None:
         """Declare and consume again."""
         if session is self._session:
-            self._consumer.queue_gone()
+            if tag == CONSUMER:
+                self._consumer.queue_gone()
+            else:
+                self._beside.gone(tag)
 
     def crowded(self, session: Session) -> None:
         """It is time to look at how much is in hand."""
@@ -307,6 +313,7 @@ class AmqpBroker(Service):
         self.connected = False
         told: list[AmqpTaken | Batch] = session.end()
         self._consumer.end(reason)
+        self._beside.end()
         for one in told:
             one.lost()
         drains, self._drains = self._drains, []
@@ -322,10 +329,16 @@ class AmqpBroker(Service):
     def pause(self) -> None:
         """Cancel the consumer. What is still on its way to us goes back."""
         self._consumer.pause()
+        self._beside.pause()
 
     def resume(self) -> None:
         """Consume again."""
         self._consumer.resume()
+        self._beside.resume()
+
+    def consume_beside(self, queues: Sequence[str], window: int) -> None:
+        """Take from these queues, too, and no others (``beside.py``), at most ``window`` messages from all of them."""
+        self._beside.consume(queues, window)
 
     def get(self, queue: str, count: int) -> Deferred[list[ITaken]]:
         """basic.get, many at once."""

@@ -165,10 +165,14 @@ class AmqpConsumer:
                 raise LinkLost(f"the queue {queue!r} does not exist")
             session.declared.add(queue)
         main = session.link.channels[MAIN]
-        await main.basic_qos(prefetch_count=prefetch)
-        self._asked = prefetch  # a basic.cancel may come right behind the answer
-        self._tell()
-        await main.basic_consume(queue=queue, consumer_tag=CONSUMER)
+        await session.consumers.acquire()
+        try:
+            await main.basic_qos(prefetch_count=prefetch)
+            self._asked = prefetch  # a basic.cancel may come right behind the answer
+            self._tell()
+            await main.basic_consume(queue=queue, consumer_tag=CONSUMER)
+        finally:
+            session.consumers.release()
 
     def _misaligned(self, failure: Any, session: Session) -> None:
         """The queue cannot be consumed now: later. (A lost link is told elsewhere.)"""

@@ -72,8 +72,8 @@ class LinkUser:
     def returned(self, queue: str, text: str, properties: bytes, body: bytes) -> None:
         """basic.return."""
 
-    def cancelled(self) -> None:
-        """basic.cancel: the queue we consume is gone."""
+    def cancelled(self, tag: str) -> None:
+        """basic.cancel: the queue that this consumer of ours takes from is gone."""
 
     def blocked(self, reason: str | None) -> None:
         """connection.blocked, or None: unblocked."""
@@ -218,7 +218,7 @@ class LinkDelegate(TwistedDelegate):  # type: ignore[misc]
 
     def basic_cancel(self, channel: Any, message: Any) -> None:
         """The queue is gone."""
-        self.client.user.cancelled()
+        self.client.user.cancelled(message.consumer_tag)
 
     def basic_nack(self, channel: Any, message: Any) -> None:
         """What we published was not taken."""

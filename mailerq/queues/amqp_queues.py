@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from mailerq.interfaces import QueueState
 from mailerq.queues import tables
 from mailerq.queues.amqp_link import Link, Refusal
+from mailerq.queues.beside import PATIENCE, is_beside
 from mailerq.queues.delays import delay_queues
 
 _AT_ONCE = 8  # declarations, each on its channel
@@ -43,6 +44,8 @@ class AmqpQueues:
         quorum = self._queues.type == "quorum"
         arguments: dict[str, Any] = {"x-queue-type": "quorum"} if quorum else {}
         delay = self._delays.get(name)
+        if is_beside(self._queues.outbox, name):
+            delay = int(PATIENCE * 1000)
         if delay is not None:
             arguments |= {
                 "x-message-ttl": delay,
@@ -51,13 +54,13 @@ class AmqpQueues:
             }
             if quorum:  # without these a broker that dies while messages expire may lose some
                 arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
-        elif self._queues.max_priority is not None and not quorum:
+        if self._queues.max_priority is not None and not quorum and name not in self._delays:
             arguments["x-max-priority"] = self._queues.max_priority
         return arguments
 
     def declared_by_us(self, name: str) -> bool:
         """With ``declare: false`` only the delay queues, which are ours alone: without them there is no retry."""
-        return bool(self._queues.declare) or name in self._delays
+        return bool(self._queues.declare) or name in self._delays or is_beside(self._queues.outbox, name)
 
     async def declare(self, link: Link, name: str) -> None:
         """Declare it on a channel of its own. Raises ValueError for a name that cannot be one, NotAsWished, Refusal

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from mailerq.interfaces import Publication
@@ -37,8 +38,8 @@ class SessionOwner(Protocol):
     def emptied(self) -> None:
         """Nothing is under way any more."""
 
-    def queue_gone(self, session: Session) -> None:
-        """The queue that is consumed was deleted."""
+    def queue_gone(self, session: Session, tag: str) -> None:
+        """The queue that the consumer of that tag takes from was deleted."""
 
     def crowded(self, session: Session) -> None:
         """What ``watch`` asked for has come about."""
@@ -62,6 +63,7 @@ class Session(LinkUser):
         self.batches: set[Batch] = set()
         self.under_way = 0  # settlements and batches
         self.declared: set[str] = set()
+        self.consumers = DeferredLock()  # a prefetch and the consumer that it is for belong together
         self.aside: deque[AmqpTaken] | None = None  # deliveries that came while nothing is to be taken
         self.ended = False
         self.last = 0  # the last delivery: the first has the number 1
@@ -428,9 +430,9 @@ class Session(LinkUser):
         self._owner.blocked(self, reason)
         self._flow()
 
-    def cancelled(self) -> None:
+    def cancelled(self, tag: str) -> None:
         """basic.cancel."""
-        self._owner.queue_gone(self)
+        self._owner.queue_gone(self, tag)
 
     def link_lost(self, reason: str) -> None:
         """The owner calls ``end``."""

@@ -206,6 +206,9 @@ class MemoryBroker(Service):
         self.queues.declare(queue)
         self._soon()
 
+    def consume_beside(self, queues: Sequence[str], window: int) -> None:
+        """Nothing: there is one machine."""
+
     def pause(self) -> None:
         """Take nothing new."""
         self._paused = True

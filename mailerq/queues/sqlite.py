@@ -149,6 +149,9 @@ class SqliteBroker(Service):
         if self._clerk is not None:
             self._clerk.consume(queue, window)
 
+    def consume_beside(self, queues: Sequence[str], window: int) -> None:
+        """Nothing: there is one machine."""
+
     def pause(self) -> None:
         """Give the taker nothing new."""
         self._paused = True
