@@ -160,9 +160,11 @@ class QueueFile:
 
     def _prepare(self, durable: bool) -> None:
         execute = self._connection.execute
+        execute("BEGIN")  # another process may be making it: what is read is to be of one moment
         (application,) = execute("PRAGMA application_id").fetchone()
         (version,) = execute("PRAGMA user_version").fetchone()
         (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
+        execute("COMMIT")
         if application != APPLICATION and (tables or version):
             raise Unusable(f"{self.path}: is the database of another program")
         if version > VERSION:
