@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from statistics import median
 
 import attrs
 
@@ -30,6 +31,7 @@ sys.path[0] = str(ROOT)
 from benchmarks.lib import cost  # noqa: E402
 from benchmarks.lib.cost import Cost, Plan  # noqa: E402
 from benchmarks.lib.latency import latency  # noqa: E402
+from benchmarks.lib.secured import warm_cost  # noqa: E402
 from benchmarks.lib.starting import first_delivery, in_hand  # noqa: E402
 
 HEAD = f"{'broker':<10}{'bytes':>8}{'engine µs':>12}{'broker µs':>12}{'host µs':>10}{'messages/s':>12}{'MB':>8}"
@@ -59,17 +61,23 @@ def show(found: Cost, lines: bool = False) -> None:
 
 
 def show_tls(plans: list[Plan], rounds: int) -> None:
-    print("our own mail host, without TLS and with STARTTLS by turns\n" + HEAD, flush=True)
+    print("our own mail host, without TLS and with STARTTLS by turns, once all connections are open", flush=True)
     for plan in plans:
-        plain: list[float] = []
-        tls: list[float] = []
+        engine: dict[bool, list[float]] = {False: [], True: []}
+        host: dict[bool, list[float]] = {False: [], True: []}
+        connections = 0
         for _ in range(rounds):
-            for kept, with_tls in ((plain, False), (tls, True)):
-                found = cost.measure(attrs.evolve(plan, own_sink=True, tls=with_tls))
-                show(found)
-                kept.append(found.engine)
-        more = min(tls) - min(plain)
-        print(f"{plan.broker} {plan.size}: TLS costs {more:.1f} µs a message more (least of {rounds} each)", flush=True)
+            for tls in (False, True):
+                mine, its, connections = warm_cost(attrs.evolve(plan, tls=tls))
+                engine[tls].append(mine)
+                host[tls].append(its)
+        plain, secured = median(engine[False]), median(engine[True])
+        print(
+            f"{plan.broker:<10}{plan.size:>8}  engine {plain:.1f} µs, with TLS {secured:.1f}: {secured - plain:+.1f} "
+            f"(host {median(host[False]):.1f}, {median(host[True]):.1f}); medians of {rounds}; "
+            f"{connections} connections in all",
+            flush=True,
+        )
 
 
 def show_latency(plans: list[Plan], seconds: float) -> None:
@@ -118,7 +126,7 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="+", help="bytes a message (2000 and 50000; else 2000)")
     parser.add_argument("--domains", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="worker processes")
-    parser.add_argument("--rounds", type=int, default=2, help="with --tls: runs of each kind (2)")
+    parser.add_argument("--rounds", type=int, default=3, help="with --tls: runs of each kind (3)")
     parser.add_argument("--steps", action="store_true", help="sample where the time goes (costs about 2 %%)")
     parser.add_argument("--lines", action="store_true", help="with --steps: the hottest lines too")
     parser.add_argument("--log", action="store_true", help="with the two log lines a message, to a file")

@@ -32,6 +32,7 @@ ROUNDS = 3
 PICTURES = {
     "waiting": ("Jobs waiting", "jobs waiting", "µs a message"),
     "domains": ("Domains", "domains (10,000 messages in all)", "µs a message"),
+    "hosts": ("Hosts", "domains, a host each (10,000 messages in all)", "µs a message"),
     "connections": ("Connections", "open connections, a host each", "µs a message"),
     "since": ("Since the start", "messages since the start", "µs a message"),
     "memory": ("Memory", "messages since the start", "MB"),
@@ -105,7 +106,7 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", nargs="+", choices=["waiting", "domains", "connections", "since"])
+    parser.add_argument("--only", nargs="+", choices=list(PICTURES)[:-1])
     parser.add_argument("--minutes", type=float, help="no run begins after them (13; --quick 2.5, --long 60)")
     parser.add_argument("--rounds", type=int, help=f"({ROUNDS}; --quick 1)")
     parser.add_argument("--svg", type=Path, default=ROOT / "benchmarks" / "growth.svg", help="(benchmarks/growth.svg)")
@@ -118,7 +119,7 @@ def main() -> None:
     asked = arguments_of()
     minutes = asked.minutes or (2.5 if asked.quick else 60 if asked.long else 13)
     progress, ground = Progress(minutes * 60), Ground()
-    wanted = asked.only or ["waiting", "domains", "connections", "since"]
+    wanted = asked.only or list(PICTURES)
     try:
         for number in range(1, (asked.rounds or (1 if asked.quick else ROUNDS)) + 1):
             runs = [run for run in short_runs(asked.quick, asked.long and number == 1) if run.picture in wanted]

@@ -71,7 +71,7 @@ def _draw(svg: Svg, picture: Picture, left: float, top: float) -> None:
             svg.line((at(x, y)[0] - 2, at(x, y)[1]), (at(x, y)[0] + 2, at(x, y)[1]), stroke=colour, width=5)
         svg.line((place, top + 34), (place + 14, top + 34), stroke=colour, width=3)
         svg.text(place + 18, top + 38, name, size=10.5)
-        place += 30 + 6.1 * len(name)
+        place += 28 + 5.6 * len(name)
 
 
 def table(picture: Picture) -> str:

@@ -55,12 +55,13 @@ class Ground:
 
 @attrs.define
 class Place:
-    """Where one run takes place. ``domains``: how many the jobs are spread over."""
+    """Where one run takes place. ``domains``: how many the jobs are spread over; ``size``: bytes of each message."""
 
     folder: Path
     broker: Broker
     sink: OwnSink
     domains: int = 20
+    size: int = SIZE
     filled: int = 0
     kept: int = 0
 
@@ -72,7 +73,7 @@ class Place:
 
     def fill(self, count: int) -> None:
         """More jobs, numbered on."""
-        self.broker.fill(jobs(count, SIZE, self.domains, self.filled))
+        self.broker.fill(jobs(count, self.size, self.domains, self.filled))
         self.filled += count
 
     def keep(self, waiting: int) -> None:

@@ -95,7 +95,7 @@ def domains(broker: str, count: int, messages: int, dns: bool, own_hosts: bool =
                 points.append(("the DNS server itself", float(count), (server.cpu() - asked) / messages * 1e6))
             return points
 
-    return Run("domains", f"{count:,} domains, {name}", go)
+    return Run("hosts" if own_hosts else "domains", f"{count:,} domains, {name}", go)
 
 
 def _dns(place: Place, server: ZoneServer | None) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A mail host in a process of its own that takes everything and keeps the time: ``python stamping_sink.py OPTIONS``.
 
 The number of messages stands in the file ``--count`` (8 bytes, native), renewed with each. At SIGTERM it writes to
-``--stamps``, as JSON: when the first and the last message were answered, and for each message that has a header
-``X-Published: SECONDS`` how long after that the final dot was answered, in seconds. Clock: the system's monotonic one.
+``--stamps``, as JSON: how many messages and connections there were, when the first and the last message were answered,
+and for each message that has a header ``X-Published: SECONDS`` how long after that the final dot was answered, in
+seconds. Clock: the system's monotonic one.
 
 ``--tls FILE``: offers STARTTLS with that certificate and key (PEM). ``--silent``: takes connections, and says nothing.
 """
@@ -83,7 +84,7 @@ class Sink(Factory):
     def __init__(self, asked: argparse.Namespace) -> None:
         self.silent = asked.silent
         self.context = ssl.PrivateCertificate.loadPEM(Path(asked.tls).read_bytes()).options() if asked.tls else None
-        self.count = 0
+        self.count = self.connections = 0
         self.first = self.last = 0.0
         self.late = array("d")
         self._path = asked.stamps
@@ -91,6 +92,7 @@ class Sink(Factory):
             self._counter = mmap.mmap(file.fileno(), 8)
 
     def buildProtocol(self, addr: Any) -> Connection:
+        self.connections += 1
         return Connection(self)
 
     def took(self, message: bytes) -> None:
@@ -107,7 +109,13 @@ class Sink(Factory):
 
     def write_down(self) -> None:
         """At the end."""
-        found = {"count": self.count, "first": self.first, "last": self.last, "late": self.late.tolist()}
+        found = {
+            "count": self.count,
+            "connections": self.connections,
+            "first": self.first,
+            "last": self.last,
+            "late": self.late.tolist(),
+        }
         Path(self._path).write_text(json.dumps(found))
 
 
