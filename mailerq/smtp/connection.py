@@ -24,6 +24,7 @@ from mailerq.smtp.extensions import NONE, Extensions
 from mailerq.smtp.outlet import Outlet, outlet
 from mailerq.smtp.reader import Garbage, Item, Overflow, Reader, quote
 from mailerq.smtp.tls import ClientTls
+from mailerq.smtp.tls_layer import TlsOutlet
 from mailerq.smtp.tracker import Do, Step, Tracker
 from mailerq.smtp.voice import Voice
 
@@ -76,7 +77,7 @@ class Connection(ESMTPClient):
         self._tracker = Tracker()
         self._reader = Reader()
         self._tls: ClientTls | None = None
-        self._outlet: Outlet | None = None  # in clear only
+        self._outlet: Outlet | TlsOutlet | None = None
         self._farewell: Outcome | None = None
         self._deadline = Deadline(reactor, options.timeouts.reply, self._expired)
 
@@ -110,6 +111,8 @@ class Connection(ESMTPClient):
             self.voice.tell(self.owner.failed, self, outcome)
 
     def connectionMade(self) -> None:
+        if self._tls is not None:  # a layer was put between us and the transport
+            return
         if self._phase is not Phase.CONNECTING:
             self.transport.abortConnection()
             return
@@ -165,6 +168,9 @@ class Connection(ESMTPClient):
             self._end(step, step.lost, text, lost=True)
         self._phase = Phase.CLOSED
         self._deadline.cancel()
+        self._outlet = None
+        if self._tls is not None:
+            self._tls.forget()
         if self.ready_at is not None:
             self.voice.tell(self.owner.gone, self, self._farewell)
 

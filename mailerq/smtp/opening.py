@@ -10,9 +10,10 @@ from zope.interface import implementer
 
 from mailerq.attempt import Peer, Type
 from mailerq.reply import Reply
-from mailerq.smtp import auth, tracker, wire
+from mailerq.smtp import auth, tls_layer, tracker, wire
 from mailerq.smtp.connection import Connection, Phase, quoted
 from mailerq.smtp.extensions import NONE, parse_extensions
+from mailerq.smtp.outlet import Outlet
 from mailerq.smtp.tls import ClientTls
 
 
@@ -63,10 +64,10 @@ class Opening(Connection):
         self.extensions = NONE
         try:
             self._tls = ClientTls(self.options)
-            if self._outlet is not None:
-                self._outlet.hold()
-                self._outlet = None
-            self.transport.startTLS(self._tls)
+            if isinstance(self._outlet, Outlet):
+                self._outlet = tls_layer.begin(self, self._tls, self._outlet, self.reactor)
+            else:
+                self.transport.startTLS(self._tls)
         except Exception as problem:  # a trust root that cannot be read, a transport without TLS
             self._end(tracker.HANDSHAKE, Type.TLS, f"TLS could not be begun: {type(problem).__name__}: {problem}")
 

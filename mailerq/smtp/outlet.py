@@ -1,4 +1,4 @@
-"""Bytes to a connection in clear, handed to the system at once.
+"""Bytes to a connection, handed to the system at once.
 
 A transport of Twisted's keeps what is written until the reactor finds that the socket takes more, which it nearly
 always does: two changes of what is polled for, and an event, for each write. So the socket is tried first. What it

@@ -84,6 +84,10 @@ class ClientTls:
             certificate["problem"] = self.problem
         return cipher, certificate
 
+    def forget(self) -> None:
+        """It is over: OpenSSL's memory is freed at once, and not when Python looks for rings of objects."""
+        self._connection = None
+
     def failure(self, reason: Failure) -> str:
         """Why a handshake failed, in words."""
         value = reason.value
