@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -62,8 +63,9 @@ async def until(condition: Callable[[], Any], within: float = 30.0, what: str = 
 
 
 class Engine:
-    """One engine, with its folder. ``settings`` is the configuration as a mapping (``$PORT`` in it is ``port``);
-    ``broker``: ``sqlite``, ``rabbit`` or the address of one; ``prefix``: before the names of its queues."""
+    """One engine, with its folder; with several ``workers`` in its settings it is a parent and as many processes.
+    ``settings`` is the configuration as a mapping (``$PORT`` in it is ``port``); ``broker``: ``sqlite``, ``rabbit`` or
+    the address of one; ``prefix``: before the names of its queues."""
 
     def __init__(self, settings: Mapping[str, Any], broker: str, prefix: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="engine-"))
@@ -82,11 +84,13 @@ class Engine:
         self.config = self.folder / "c.yaml"
         self.write(config)
         self.process: subprocess.Popen[bytes] | None = None
+        self.within: tuple[str, ...] = ()  # the command that runs it, if it is not to run as it is
         self.broker: Any = None
 
     def write(self, config: Mapping[str, Any]) -> None:
         """The configuration file."""
         self.settings = config
+        self.count = int(config.get("workers", 1))
         self.config.write_text(json.dumps(config, indent=1).replace('"$PORT"', str(self.port)))
 
     @property
@@ -101,7 +105,7 @@ class Engine:
         environment = {name: value for name, value in os.environ.items() if name != "MAILERQ_CONFIG"}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(twistd), "-n", f"--pidfile={self.folder}/{pidfile}", "mailerq", "-c", str(self.config)],
+                [*self.within, str(twistd), "-n", f"--pidfile={self.folder}/{pidfile}", "mailerq", "-c", str(self.config)],
                 cwd=self.folder,
                 env={**environment, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
@@ -113,7 +117,11 @@ class Engine:
     async def running(self, within: float = 30.0) -> None:
         """Wait until it takes jobs."""
         try:
-            await until(lambda: "taking jobs" in self.log[self._begun :] or not self.alive, within, "the engine")
+            await until(
+                lambda: self.log[self._begun :].count("taking jobs") >= self.count or not self.alive,
+                within,
+                "the engine",
+            )
             assert self.alive, "the engine ended"
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log[-4000:]}") from None
@@ -128,11 +136,32 @@ class Engine:
         if self.process is not None:
             self.process.send_signal(number)
 
+    def workers(self) -> list[int]:
+        """The processes that work: its children, or itself where it has no workers."""
+        if not self.alive or self.process is None:
+            return []
+        return children(self.process.pid) if self.count > 1 else [self.process.pid]
+
+    def kill_worker(self, which: int) -> int:
+        """One of its workers, at once; returns its process number. AssertionError if there is none now."""
+        found = self.workers()
+        assert found, "no worker lives"
+        os.kill(found[which % len(found)], signal.SIGKILL)
+        return found[which % len(found)]
+
     def kill9(self) -> None:
-        """At once."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(10)
+        """At once, with its workers."""
+        if self.process is None:
+            return
+        workers = self.workers() if self.count > 1 else []
+        self.process.kill()
+        for worker in workers:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        self.process.wait(10)
+        end = time.monotonic() + 10  # somebody else is to bury them
+        while any(runs(worker) for worker in workers) and time.monotonic() < end:
+            time.sleep(0.005)
 
     async def stop(self, within: float = 40.0) -> int:
         """SIGTERM; its exit status."""
@@ -142,11 +171,8 @@ class Engine:
         return int(self.process.returncode)
 
     def peak(self) -> int:
-        """The most memory it has used, in bytes (VmHWM)."""
-        assert self.process is not None
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        """The most memory that one of its working processes has used, in bytes (VmHWM)."""
+        return max(_peak(worker) for worker in self.workers())
 
     async def remove(self) -> None:
         """Nothing stays."""
@@ -184,6 +210,29 @@ class Engine:
         """How many lie in a queue."""
         states = await self.broker.states([self.names.get(queue, queue)])
         return sum(state.ready + (state.waiting or 0) + (state.in_hand or 0) for state in states)
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process has started, and that still run, the oldest first."""
+    try:
+        text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    except OSError:
+        return []
+    return [number for number in map(int, text.split()) if runs(number)]
+
+
+def runs(number: int) -> bool:
+    """Whether a process of that number is more than a memory."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _peak(number: int) -> int:
+    status = Path(f"/proc/{number}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 class Mute:
