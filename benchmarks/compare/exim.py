@@ -9,7 +9,7 @@ from benchmarks.compare.messages import address, domain
 from benchmarks.compare.peer import Peer
 
 USERS = ("Debian-exim",)
-RUNNERS = 10
+RUNNERS = 4
 CONFIG = """\
 primary_hostname = bench.example
 local_interfaces = 127.0.0.1

@@ -31,9 +31,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--sizes", type=_positive, nargs="+", default=[2000], help="bytes a message (default 2000)")
     parser.add_argument("--domains", type=_positive, default=20, help="recipients' domains (default 20)")
-    parser.add_argument(
-        "--connections", type=_positive, default=100, help="most connections, all together (default 100)"
-    )
+    parser.add_argument("--connections", type=_positive, default=40, help="most connections, all together (default 40)")
     parser.add_argument("--each", type=_positive, default=20, help="most connections to one domain (default 20)")
     parser.add_argument("--minutes", type=float, help="begin no run after that time (default 14)")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where the queues are (default /var/tmp)")
