@@ -172,8 +172,8 @@ def main() -> int:
         baseline.renewed(found).write(BASELINE)
         print(f"written for Python {version()}: {BASELINE}")
     problems = baseline.compare(found) if asked.check else []
-    for problem in problems:
-        print(problem, file=sys.stderr)
+    for line in problems + (baseline.fallen(found) if asked.check else []):
+        print(line, file=sys.stderr)
     return 1 if problems else 0
 
 

@@ -61,6 +61,11 @@ class CompareTests(SynchronousTestCase):
         self.assertEqual(made_up(1.09).compare(FOUND), [])
         self.assertEqual(made_up(0.5).compare(FOUND), [])
 
+    def test_a_wide_baseline_is_told(self) -> None:
+        """Where a way costs less by more than a tenth, it is said that the baseline lets too much pass."""
+        self.assertIn("--renew", made_up(0.85).fallen(FOUND)[0])
+        self.assertEqual(made_up(0.95).fallen(FOUND), [])
+
     def test_another_python(self) -> None:
         """Where the baseline is of another Python, calls may differ by a quarter, and bytecodes are not compared."""
         self.assertEqual(made_up(1.2).compare(FOUND, "3.99"), [])

@@ -86,6 +86,16 @@ class Baseline:
                 problems += grown(one.way, "bytecodes", before["bytecodes"], one.bytecodes, most)
         return problems
 
+    def fallen(self, found: Sequence[Found]) -> list[str]:
+        """The ways that cost so much less than the baseline says that it has become too wide."""
+        ways = self.versions.get(version(), {}).get("ways", {})
+        return [
+            f"{one.way}: {sum(one.calls.values()):.1f} calls a message, the baseline's {ways[one.way]['calls']['all']} "
+            "let too much pass: python benchmarks/calls.py --renew"
+            for one in found
+            if one.way in ways and sum(one.calls.values()) < ways[one.way]["calls"]["all"] * (1 - MOST)
+        ]
+
 
 def _minor(name: str) -> int:
     return int(name.partition(".")[2])
