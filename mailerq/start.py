@@ -66,7 +66,8 @@ def parent(reactor: Any, settings: Settings, path: str | None, count: int, optio
     from mailerq.workers.spawn import spawner
 
     spawn = spawner(reactor, own_output=_logs_to_output(options.parent))
-    return Parent(reactor, settings, lambda: "" if path is None else content_of(path), count, spawn)
+    there = path and os.path.abspath(path)  # twistd may go elsewhere
+    return Parent(reactor, settings, lambda: content_of(there) if there else "", count, spawn)
 
 
 def _logs_to_output(twistd: Any) -> bool:

@@ -67,6 +67,7 @@ class Parent(MultiService):
     def startService(self) -> None:
         """Start all workers at once. Where those of an earlier parent still finish what is on the wire, wait."""
         super().startService()
+        self._on_hangup()
         state = Path(self.settings.state)
         try:
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,7 +94,6 @@ class Parent(MultiService):
         ticking = TimerService(1.0, self._forget_old)
         ticking.clock = self.reactor
         ticking.setServiceParent(self)
-        self._on_hangup()
         for index in range(self.count):
             self._start(index)
 
