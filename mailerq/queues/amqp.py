@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from mailerq.interfaces import BrokerRefused, IBroker, ITaken, ITaker, Publication, QueueState
 from mailerq.queues.amqp_beside import AmqpBeside
-from mailerq.queues.amqp_consumer import CONSUMER, AmqpConsumer, reason_of
+from mailerq.queues.amqp_consumer import AmqpConsumer, reason_of
 from mailerq.queues.amqp_endpoint import endpoint_for
 from mailerq.queues.amqp_link import MAIN, Link, LinkFactory, LinkLost, Refusal
 from mailerq.queues.amqp_queues import AmqpQueues, NotAsWished
@@ -267,7 +267,7 @@ class AmqpBroker(Service):
     def queue_gone(self, session: Session, tag: str) -> None:
         """Declare and consume again."""
         if session is self._session:
-            if tag == CONSUMER:
+            if tag == self._consumer.tag:
                 self._consumer.queue_gone()
             else:
                 self._beside.gone(tag)

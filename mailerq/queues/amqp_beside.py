@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from mailerq.queues.amqp_consumer import CONSUMER, PAUSE, reason_of
+from mailerq.queues.amqp_consumer import PAUSE, reason_of
 from mailerq.queues.amqp_link import MAIN
 from mailerq.queues.amqp_queues import AmqpQueues, NotAsWished
 
 if TYPE_CHECKING:
     from mailerq.queues.amqp_session import Session
+
+BESIDE = "mailerq-beside"  # how the tags of these consumers begin
 
 log = Logger()
 
@@ -28,7 +30,8 @@ class AmqpBeside:
         self._window = 1
         self._paused = False
         self._session: Session | None = None
-        self._consumed: set[str] = set()
+        self._consumed: dict[str, str] = {}  # the tag of each queue's consumer
+        self._count = 0
         self._aligning = False
         self._timer: Any = None
 
@@ -51,7 +54,7 @@ class AmqpBeside:
     def begin(self, session: Session) -> None:
         """There is a session."""
         self._session = session
-        self._consumed = set()
+        self._consumed = {}
         self._align()
 
     def end(self) -> None:
@@ -62,7 +65,7 @@ class AmqpBeside:
 
     def gone(self, tag: str) -> None:
         """The broker has ended a consumer."""
-        self._consumed.discard(tag.removeprefix(f"{CONSUMER} "))
+        self._consumed = {queue: one for queue, one in self._consumed.items() if one != tag}
         if self._session is not None and not self._paused:
             self._later()
 
@@ -85,8 +88,7 @@ class AmqpBeside:
                 if begin:
                     await self._start(session, begin[0])
                 elif stop:
-                    await session.link.channels[MAIN].basic_cancel(consumer_tag=f"{CONSUMER} {stop[0]}")
-                    self._consumed.discard(stop[0])
+                    await session.link.channels[MAIN].basic_cancel(consumer_tag=self._consumed.pop(stop[0]))
                 else:
                     break
         finally:
@@ -105,8 +107,9 @@ class AmqpBeside:
         try:
             main = session.link.channels[MAIN]
             await main.basic_qos(prefetch_count=min(self._window, 65535))
-            self._consumed.add(queue)
-            await main.basic_consume(queue=queue, consumer_tag=f"{CONSUMER} {queue}")
+            self._count += 1  # a tag is used once: RabbitMQ 3.10 mistakes one that comes again
+            tag = self._consumed[queue] = f"{BESIDE}-{self._count}"
+            await main.basic_consume(queue=queue, consumer_tag=tag)
         finally:
             session.consumers.release()
 
