@@ -871,7 +871,7 @@ class FlowTests(BrokerCase):
     def test_consumer_cancelled(self) -> None:
         """A deleted queue is declared and consumed again."""
         wire = self.run_until_ready()
-        wire.say(1, "basic.cancel", "mailerq", True)
+        wire.say(1, "basic.cancel", "mailerq-1", True)
         self.turns()
         self.assertEqual(len(wire.names("basic.consume")), 2)
         self.assertEqual([one["queue"] for one in wire.names("queue.declare") if not one["passive"]][-1], "outbox")

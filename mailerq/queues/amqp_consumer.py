@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailerq.queues.amqp_taken import AmqpTaken
 
 PAUSE = 5.0  # before a queue that cannot be consumed is tried again
-CONSUMER = "mailerq"
+CONSUMER = "mailerq"  # how the tags of consumers begin
 
 log = Logger()
 
@@ -39,8 +39,15 @@ class AmqpConsumer:
         self._session: Session | None = None
         self._prefetch = Prefetch(1)
         self._asked = 0  # the prefetch of the consumer that there is
+        self._count = 0  # of consumers
         self._aligning = False
         self._timer: Any = None
+
+    @property
+    def tag(self) -> str:
+        """The consumer's. Another each time: RabbitMQ 3.10 breaks (541) where one comes again for a quorum queue of
+        which messages are in hand."""
+        return f"{CONSUMER}-{self._count}"
 
     def consume(self, queue: str, taker: ITaker, window: int) -> None:
         """From now on, and after each reconnection."""
@@ -136,7 +143,7 @@ class AmqpConsumer:
                 if wanted == self._asked:
                     break
                 if self._asked:
-                    await session.link.channels[MAIN].basic_cancel(consumer_tag=CONSUMER)
+                    await session.link.channels[MAIN].basic_cancel(consumer_tag=self.tag)
                     self._asked = 0
                 if self.paused:
                     session.give_back_aside()
@@ -168,9 +175,10 @@ class AmqpConsumer:
         await session.consumers.acquire()
         try:
             await main.basic_qos(prefetch_count=prefetch)
+            self._count += 1
             self._asked = prefetch  # a basic.cancel may come right behind the answer
             self._tell()
-            await main.basic_consume(queue=queue, consumer_tag=CONSUMER)
+            await main.basic_consume(queue=queue, consumer_tag=self.tag)
         finally:
             session.consumers.release()
 

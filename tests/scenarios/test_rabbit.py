@@ -375,7 +375,7 @@ class TroubleTests(RabbitTest):
 
     async def test_outbox_missing_and_not_to_be_declared(self) -> None:
         """With ``declare: false`` a missing outbox is waited for."""
-        self.patch(__import__("mailerq.queues.amqp", fromlist=["x"]), "CONSUMER_PAUSE", 0.2)
+        self.patch(__import__("mailerq.queues.amqp_consumer", fromlist=["x"]), "PAUSE", 0.2)
         broker = await self.ready(declare=False)
         taker = Taker()
         broker.consume(self.outbox, taker, 5)
