@@ -181,6 +181,7 @@ class Site:
         budget, ready = self.budget(source), None
         if self.allowance.terms.have_tags:
             ready = self._ready(source, now)
+        paused = self.allowance.pauses() is not None
         while waiting:
             if budget.paced:
                 at, why = budget.next_time(MESSAGE_RATES, link.host.address, now)
@@ -188,7 +189,7 @@ class Site:
                     self._note(link.lane, why)
                     return None
             mail = waiting.first(ready)
-            if mail is None or self.allowance.pause_from(source, mail, now) is not None:
+            if mail is None or (paused and self.allowance.pause_from(source, mail, now) is not None):
                 return None
             waiting.take_this(mail)
             leaves = self._leaves(mail, now)
