@@ -26,7 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailerq.admin import questions
 from mailerq.admin.answers import Answers
-from mailerq.admin.questions import Explain, Pause, Refused, Resume, Sites, Stats
+from mailerq.admin.questions import Explain, Pause, Refused, Resume, Rows, Sites, Stats
 from mailerq.admin.questions import Pauses as AllPauses
 from mailerq.commands import Failed, explain, pause, pauses, resume, sites
 from mailerq.commands.engine_access import NotRunning
@@ -141,6 +141,11 @@ class Asked(SynchronousTestCase):
             (found,) = self.ask(Explain(what))
             self.assertIsInstance(found, SiteSeen)
             self.assertEqual((found.name, found.known, found.domain_count), ("b.example", True, 2))
+
+    def test_rows(self) -> None:
+        """Sites by their hosts: those that are there, in one line each."""
+        (found,) = self.ask(Rows([("mx.example",), ("else.example",)]))
+        self.assertEqual((found.name, found.key), ("b.example", ("mx.example",)))
 
     def test_unknown_domain(self) -> None:
         """A domain that has no site: what would hold, from its hosts where those are known."""
