@@ -33,7 +33,16 @@ setup(
         "idna>=3.7",
     ],
     extras_require={
-        "redis": ["txredisapi>=1.4.10"],
-        "test": ["aiosmtpd", "hypothesis", "ruff", "mypy", "mypy-zope", "types-PyYAML", "cryptography"],
+        "redis": ["txredisapi>=1.6"],
+        "test": [
+            "txredisapi>=1.6",
+            "aiosmtpd",
+            "hypothesis",
+            "ruff",
+            "mypy",
+            "mypy-zope",
+            "types-PyYAML",
+            "cryptography",
+        ],
     },
 )
