@@ -131,7 +131,7 @@ class Rabbit:
             [
                 "sh",
                 "-c",
-                'read -r _; kill -9 -- "-$1" "$2" 2>/dev/null; rm -rf "$3"',
+                'read -r _; kill -9 "-$1" "$2" 2>/dev/null; rm -rf "$3"',
                 "guard",
                 str(self._server.pid),
                 str(self._epmd.pid),
