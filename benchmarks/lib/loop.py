@@ -87,7 +87,7 @@ class Loop:
     def seconds(self) -> float:
         return self.now
 
-    def callLater(self, delay: float, call: Any, *arguments: Any, **keywords: Any) -> Call:
+    def callLater(self, delay: float, call: Any, *arguments: Any, **keywords: Any) -> Any:
         later = Call(self, self.now + delay, call, arguments, keywords)
         self._number += 1
         heapq.heappush(self._calls, (later.at, self._number, later))
@@ -98,7 +98,7 @@ class Loop:
         self._number += 1
         heapq.heappush(self._calls, (at, self._number, call))
 
-    def getDelayedCalls(self) -> list[Call]:
+    def getDelayedCalls(self) -> Any:
         return [call for _, _, call in self._calls if call.live]
 
     def callFromThread(self, call: Any, *arguments: Any, **keywords: Any) -> None:
@@ -123,11 +123,22 @@ class Loop:
         self.callLater(0, pipe.connect, factory)
         return pipe
 
-    def resolveHostName(self, receiver: Any, hostName: str, portNumber: int = 0, *arguments: Any, **more: Any) -> Any:
-        receiver.resolutionBegan(self)
-        receiver.addressResolved(IPv4Address("TCP", hostName, portNumber))
-        receiver.resolutionComplete()
-        return receiver
+    def resolveHostName(
+        self,
+        resolutionReceiver: Any,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Any = None,
+        transportSemantics: str = "TCP",
+    ) -> Any:
+        resolutionReceiver.resolutionBegan(self)
+        resolutionReceiver.addressResolved(IPv4Address("TCP", hostName, portNumber))
+        resolutionReceiver.resolutionComplete()
+        return resolutionReceiver
+
+    def installNameResolver(self, resolver: Any) -> Any:
+        """It stays the one that there is."""
+        return self
 
     # -- turning
 

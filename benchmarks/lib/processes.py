@@ -6,6 +6,7 @@ import os
 import socket
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -62,6 +63,6 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
         return port
 
 
-def as_nobody() -> dict[str, str]:
+def as_nobody() -> dict[str, Any]:
     """For ``subprocess.Popen``: who is root runs it as nobody."""
     return {"user": "nobody", "group": "nogroup"} if os.getuid() == 0 else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from benchmarks.lib.cost import Plan, configure, stage
@@ -20,13 +21,17 @@ def first_delivery(plan: Plan, times: int) -> list[float]:
             broker.fill(jobs(1, plan.size, 1))
             engine = EngineProcess(folder, configure(folder, broker, sink.port, plan))
             try:
-                engine.wait(lambda sink=sink: sink.count >= 1, 60, 0.005)
+                engine.wait(partial(_has_one, sink), 60, 0.005)
                 found.append(sink.stamps()["first"] - engine.began)
                 time.sleep(0.3)  # for the result
             finally:
                 engine.stop()
                 sink.close()
     return sorted(found)
+
+
+def _has_one(sink: OwnSink) -> bool:
+    return sink.count >= 1
 
 
 def in_hand(plan: Plan, count: int) -> tuple[float, float]:
