@@ -35,7 +35,6 @@ def main() -> None:
     from twisted.internet import reactor, stdio
 
     from mailerq import garbage
-    from mailerq import garbage
     from mailerq.tap import Engine
     from mailerq.worker import written
     from mailerq.workers.link import Link, Orphaned, await_start
@@ -55,7 +54,6 @@ def main() -> None:
     link.orphaned = stop
     clock.callWhenRunning(_on_signals, stop, clock)
     clock.callWhenRunning(engine.startService)
-    clock.callWhenRunning(garbage.settle)
     clock.callWhenRunning(garbage.settle)
     clock.addSystemEventTrigger("before", "shutdown", engine.stopService)
     clock.run()
