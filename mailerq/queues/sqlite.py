@@ -32,8 +32,8 @@ class SqliteTaken:
         self._broker = broker
         self._era = broker._era
         self._over = False
-        self._id, taken, self.encoding, self.body = claimed
-        self.redelivered: bool = taken > 1
+        self._id, redelivered, self.encoding, self.body = claimed
+        self.redelivered: bool = redelivered == 1
 
     @property
     def stale(self) -> bool:

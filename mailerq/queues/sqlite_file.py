@@ -44,12 +44,19 @@ PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
-_COLUMNS = "INSERT INTO messages (queue, priority, since, due, encoding, headers, body) VALUES "
+# A claim writes ``owner`` and ``taken`` so that the row keeps its length, and SQLite writes it where it lies: else it
+# would write the body again, too. A number of an owner has two bytes (as long as it is below 32768), and so has
+# ``taken`` of what nobody holds: whether it was claimed before. Of what is in hand it is 1, which takes none.
+FIRST_OWNER = 1000
+_NEVER, _BEFORE = 1000, 1001
+_COLUMNS = "INSERT INTO messages (queue, priority, since, due, taken, encoding, headers, body) VALUES "
 # One statement for many rows: each statement gives the interpreter lock away once, and a busy reactor is slow to
 # return it.
-_INSERTS = [(rows, _COLUMNS + ",".join(["(?,?,?,?,?,?,?)"] * rows)) for rows in (256, 64, 16, 4, 1)]
+_INSERTS = [(rows, _COLUMNS + ",".join([f"(?,?,?,?,{_NEVER},?,?,?)"] * rows)) for rows in (256, 64, 16, 4, 1)]
 _READY = "FROM messages WHERE queue = ? AND owner IS NULL AND due IS NULL"
-_SELECT = f"SELECT id, taken + 1, encoding, body {_READY} ORDER BY priority DESC, since, id"
+_WAS_TAKEN = f"taken NOT IN (0, {_NEVER})"  # 0 was written by earlier versions
+_FREE = f"UPDATE messages SET owner = NULL, taken = {_BEFORE} WHERE"
+_SELECT = f"SELECT id, {_WAS_TAKEN}, encoding, body {_READY} ORDER BY priority DESC, since, id"
 _PASSING = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -67,7 +74,7 @@ class Unusable(Exception):
     """The file cannot be used, and trying again would be in vain. The text names the file and says why."""
 
 
-# A message that was claimed or looked at: its number, how often it was claimed (this time included), encoding, body.
+# A message that was claimed or looked at: its number, whether it was claimed before, encoding, body.
 Claimed = tuple[int, int, str | None, bytes]
 
 
@@ -223,7 +230,11 @@ class QueueFile:
                 self._connection.execute("UPDATE owners SET engine = ? WHERE id = ?", (self._number, known))
                 number: int | None = known
             else:
-                insert = "INSERT INTO owners (pid, started, engine) VALUES (?, ?, ?)"
+                last = "(SELECT seq FROM sqlite_sequence WHERE name = 'owners')"
+                insert = (
+                    "INSERT INTO owners (id, pid, started, engine) "
+                    f"VALUES (max({FIRST_OWNER}, coalesce({last}, 0) + 1), ?, ?, ?)"
+                )
                 pid = os.getpid()
                 number = self._connection.execute(insert, (pid, started(pid), self._number)).lastrowid
         self._share()
@@ -259,7 +270,7 @@ class QueueFile:
 
     def dismiss(self, owner: int) -> None:
         """All that ``owner`` still holds is ready again."""
-        self._connection.execute("UPDATE messages SET owner = NULL WHERE owner = ?", (owner,))
+        self._connection.execute(f"{_FREE} owner = ?", (owner,))
         self._connection.execute("DELETE FROM owners WHERE id = ?", (owner,))
 
     # -- writing
@@ -308,7 +319,7 @@ class QueueFile:
                 break
         if found:
             ids = json.dumps([message[0] for message in found])
-            set_owner = "UPDATE messages SET owner = ?, taken = taken + 1 WHERE id IN (SELECT value FROM json_each(?))"
+            set_owner = "UPDATE messages SET owner = ?, taken = 1 WHERE id IN (SELECT value FROM json_each(?))"
             self._connection.execute(set_owner, (owner, ids))
         return found
 
@@ -319,7 +330,7 @@ class QueueFile:
 
     def give_back(self, ids: Sequence[int], owner: int) -> None:
         """What ``owner`` holds is ready again, at its old place."""
-        statement = "UPDATE messages SET owner = NULL WHERE id IN (SELECT value FROM json_each(?)) AND owner = ?"
+        statement = f"{_FREE} id IN (SELECT value FROM json_each(?)) AND owner = ?"
         self._connection.execute(statement, (json.dumps(ids), owner))
 
     def promote(self, now: float, most: int = 1000) -> int:
@@ -353,8 +364,8 @@ class QueueFile:
             last = (-1e300, 0)
             while True:
                 statement = (
-                    f"SELECT since, id, taken + 1, encoding, body {_READY} AND priority = ? AND (since, id) > (?, ?) "
-                    "ORDER BY since, id LIMIT ?"
+                    f"SELECT since, id, {_WAS_TAKEN}, encoding, body {_READY} "
+                    "AND priority = ? AND (since, id) > (?, ?) ORDER BY since, id LIMIT ?"
                 )
                 found = self._connection.execute(statement, (queue, priority, *last, page)).fetchall()
                 for since, number, taken, encoding, body in found:
