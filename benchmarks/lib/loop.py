@@ -87,8 +87,8 @@ class Loop:
     def seconds(self) -> float:
         return self.now
 
-    def callLater(self, delay: float, call: Any, *arguments: Any, **keywords: Any) -> Any:
-        later = Call(self, self.now + delay, call, arguments, keywords)
+    def callLater(self, delay: float, callable: Any, *arguments: Any, **keywords: Any) -> Any:
+        later = Call(self, self.now + delay, callable, arguments, keywords)
         self._number += 1
         heapq.heappush(self._calls, (later.at, self._number, later))
         return later
