@@ -313,13 +313,14 @@ class Job(Struct, eq=False):
         for name, value in changes.items():
             pieces[name] = Raw(value)
         if self.added:
-            pieces["results"] = Raw(self._extended(bytes(pieces.get("results", b"")).strip()))
+            pieces["results"] = Raw(self._extended(pieces.get("results")))
         return encode_pieces(pieces)
 
-    def _extended(self, before: bytes) -> bytes:
+    def _extended(self, before: Raw | None) -> bytes:
         added = b",".join(self.added)
-        kept = before[:-1].rstrip() if self.known.results else b"["
-        return kept + (b"," if self.known.results else b"") + added + b"]"
+        if before is None or not self.known.results:
+            return b"[" + added + b"]"
+        return bytes(before).strip()[:-1].rstrip() + b"," + added + b"]"
 
 
 def read(body: bytes, encoding: str | None = None) -> Job | Invalid:

@@ -24,7 +24,8 @@ class Lately:
 
     def note(self, digest: bytes, now: float) -> None:
         """Know it from now on."""
-        self.forget_old(now)
+        if now - self._since > self._seconds or len(self._new) >= self._most:
+            self.forget_old(now)
         self._new[digest] = self._new.get(digest, 0) + 1
 
     def forget_old(self, now: float) -> None:

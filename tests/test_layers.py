@@ -15,6 +15,7 @@ PURE = [
     *("response_rules", "bounce_classes", "patterns", "hints", "regex_cost"),
     *("settings", "limit_rules", "shapes", "units", "yaml_source"),
     *("queues/tables", "queues/methods", "queues/frames", "queues/frame_reader", "queues/prefetch"),
+    *("queues/amqp_properties", "queues/delays"),
     *("smtp/wire", "smtp/reader", "smtp/tracker", "smtp/downgrade", "smtp/envelope", "smtp/address", "smtp/extensions"),
     *("smtp/auth", "responses_text", "explain", "explained", "explain_text"),
     *("commons", "sharing", "shared_counts"),

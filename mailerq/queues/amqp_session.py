@@ -13,8 +13,9 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from mailerq.interfaces import Publication
-from mailerq.queues import delays, frames, methods, tables
+from mailerq.queues import delays, frames
 from mailerq.queues.amqp_link import MAIN, Link, LinkUser
+from mailerq.queues.amqp_properties import Properties, message_id
 from mailerq.queues.amqp_taken import AmqpTaken, Batch, Done, Entry, Owner, call
 
 _UNROUTED_MOST = 3  # tries after which a bare publication for a queue that is not there is refused
@@ -73,7 +74,7 @@ class Session(LinkUser):
         self._may_declare: bool = queues.declare
         self._outbox: str = queues.outbox
         self._most: int = queues.max_unconfirmed
-        self._mode = 2 if queues.persistent else 1
+        self._properties = Properties(bool(queues.persistent))
         self._outstanding: dict[int, AmqpTaken] = {}
         self._acks: list[int] = []
         self._direct: list[AmqpTaken] = []  # settled, with nothing to publish
@@ -90,7 +91,6 @@ class Session(LinkUser):
         self._pressed = False
         self._open = True  # whether bytes may be written: neither blocked nor pressed
         self._methods: dict[str, bytes] = {}
-        self._plain: dict[tuple[int | None, str | None, bool], tuple[bytes, bytes]] = {}
 
     # -- deliveries
 
@@ -140,19 +140,7 @@ class Session(LinkUser):
         leg = delays.next_leg(self._outbox, due / 1000 - self.reactor.seconds())
         if leg is None:
             return False
-        # Without the trace of the way so far, and without what makes the broker copy or refuse it.
-        gone = ("CC", "BCC")
-        properties["headers"] = {
-            name: value
-            for name, value in headers.items()
-            if name not in gone and not name.startswith(("x-death", "x-first-death", "x-last-death"))
-        }
-        properties.pop("user_id", None)
-        properties.pop("expiration", None)
-        try:
-            raw = methods.encode_properties(properties)
-        except ValueError:  # a type that comes but cannot go: what is ours is enough
-            raw = methods.encode_properties({"headers": {delays.DUE_HEADER: due}, "delivery_mode": self._mode})
+        raw = self._properties.passed_on(properties, due)
         taken.settled = True
         taken.left = 1
         self.under_way += 1
@@ -254,33 +242,9 @@ class Session(LinkUser):
                 if publication.due is not None and queue == self._outbox:
                     headers = {**(headers or {}), **delays.due_header(publication)}
                     queue = delays.next_leg(queue, publication.due - self.reactor.seconds()) or queue
-                entry = Entry(queue, self._properties(publication, headers), publication.body, owner)
+                entry = Entry(queue, self._properties.written(publication, headers), publication.body, owner)
             before = publication
             self._post(entry)
-
-    def _properties(self, publication: Publication, headers: Any) -> bytes:
-        """The properties. All but headers and message id are encoded once."""
-        message_id = publication.message_id
-        key = (publication.priority, publication.encoding, message_id is not None)
-        front, back = self._plain.get(key) or self._ends(*key)
-        if headers:
-            front = (front[0] | 0x20).to_bytes(1, "big") + front[1:] + _headers(headers)
-        if message_id is None:
-            return front + back
-        raw = message_id.encode("utf-8", "replace")[:255]
-        return b"%b%b%c%b" % (front, back, len(raw), raw)
-
-    def _ends(self, priority: int | None, encoding: str | None, with_id: bool) -> tuple[bytes, bytes]:
-        """Flags and what stands in front of the headers; what stands between them and the message id."""
-        flags = 0x9000 | (0x4000 if encoding else 0) | (0x0800 if priority is not None else 0) | 0x80 * with_id
-        front = flags.to_bytes(2, "big") + tables.short_string("application/json")
-        if encoding:
-            front += tables.short_string(encoding)
-        back = bytes((self._mode,)) + (b"" if priority is None else bytes((min(max(priority, 0), 255),)))
-        if len(self._plain) >= _KEEP_ENCODED:
-            self._plain.clear()
-        ends = self._plain[priority, encoding, with_id] = (front, back)
-        return ends
 
     def _post(self, entry: Entry) -> None:
         """Write it now, or queue it: behind what waits already, and until its queue is declared."""
@@ -388,7 +352,7 @@ class Session(LinkUser):
                 entry.queue == queue
                 and entry.body == body
                 and number not in self._returned
-                and _message_id(entry.properties) == _message_id(properties)
+                and message_id(entry.properties) == message_id(properties)
             ):
                 self._returned.add(number)
                 return
@@ -476,23 +440,3 @@ def _alike(one: Publication, other: Publication) -> bool:
         and one.priority == other.priority
         and one.encoding == other.encoding
     )
-
-
-def _headers(headers: Any) -> bytes:
-    """A table; values that AMQP has no type for become text."""
-    try:
-        return tables.encode_table(headers)
-    except ValueError:
-        return tables.encode_table({_text(name)[:60]: _text(value) for name, value in headers.items()})
-
-
-def _text(value: Any) -> str:
-    """As text without lone surrogates."""
-    return str(value).encode("utf-8", "replace").decode()
-
-
-def _message_id(properties: bytes) -> Any:
-    try:
-        return methods.decode_properties(properties).get("message_id")
-    except ValueError:
-        return None
