@@ -72,7 +72,7 @@ class FamilyTest(TestCase):
                 "workers": 2,
                 "smtp": {"port": "$PORT", "tls": "none"},
                 "dns": {"hosts": {"*": "127.4.1.1"}},
-                "delivery": {"drain": "10s"},
+                "delivery": {"drain": "10s", "in-doubt": "fail"},
             },
             self.broker,
             f"workers-{os.getpid()}-{next(_numbers)}.",
@@ -155,7 +155,9 @@ class Lives(FamilyTest if TYPE_CHECKING else object):  # type: ignore[misc]
         self.assertEqual(len(self.host.mails), 400)
         (stats,) = [json.loads(line) for line in [await self.ask({"ask": "stats"})][0][:-1]]
         self.assertEqual(stats["events"]["delivered"], 400)
-        self.assertTrue(all(one["events"].get("delivered") for one in stats["workers"]), stats)
+        each = [one["events"].get("delivered", 0) for one in stats["workers"]]
+        self.assertEqual(sum(each), 400)
+        self.assertTrue(min(each) or self.broker == "sqlite", each)  # there one may have claimed so few jobs at once
         self.family.signal(signal.SIGTERM)
         await self.within(lambda: not self.family.alive, "the end")
         assert self.family.process is not None
@@ -182,10 +184,12 @@ class Lives(FamilyTest if TYPE_CHECKING else object):  # type: ignore[misc]
         self.host.delay = 1.0
         await self.publish(6)
         await self.within(lambda: self.host.begun >= 2, "messages")
-        self.family.kill9()
+        assert self.family.process is not None
+        self.family.process.kill()
+        self.family.process.wait(10)
         self.family.start()
         await self.within(lambda: not any(map(_lives, pids.values())), "the end of the workers")
-        self.assertEqual(self.host.begun, self.host.answered)
+        self.assertEqual(self.host.begun, self.host.answered, self.family.log[-6000:])
         await self.both(4)
         self.host.delay = 0.0
         await self.results(6)
@@ -211,7 +215,7 @@ class AsOne(FamilyTest):
         await self.publish(10)
         await self.within(lambda: self.host.begun >= 2, "messages")
         await self.family.stop()
-        self.assertEqual(self.host.begun, self.host.answered)
+        self.assertEqual(self.host.begun, self.host.answered, self.family.log[-6000:])
         self.assertEqual(await self.family.lying("success"), self.host.answered)
         self.assertFalse(any(map(_lives, self.pids().values())))
 
@@ -310,7 +314,7 @@ class _Lying:
 def _ensure(coroutine: Any) -> None:
     from twisted.internet.defer import Deferred
 
-    Deferred.fromCoroutine(coroutine)
+    Deferred.fromCoroutine(coroutine).addErrback(lambda _: None)  # the broker was closed meanwhile
 
 
 def _lives(pid: int) -> bool:
