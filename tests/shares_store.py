@@ -27,7 +27,7 @@ class SharesStore:
         """One run of the script."""
         now, me = self.seconds(), question.me
         mine = self.members.get(me)
-        if mine is not None and mine[0] == question.life and mine[1] >= question.seq:
+        if mine is not None and (mine[0], mine[1]) >= (question.life, question.seq):
             return Answer([], [])
         self.members = {
             member: entry for member, entry in self.members.items() if member == me or now - entry[2] <= question.lease

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from mailerq.limits_store.address import StoreAddress
 from mailerq.shares.exchange import read_answer
-from mailerq.shares.member import Member
+from mailerq.shares.member import LEASE, Member
 
 PERIOD = 0.5  # seconds between two questions
 SOON = 0.01  # so much later something is asked for that is wanted, with all that is wanted until then,
@@ -164,15 +164,16 @@ class LimitsStore(Service):
         self._timer = self._reactor.callLater(pause, self._connect)
 
     def _look(self) -> None:
-        """Whether the store has been gone for too long."""
-        if self._reactor.seconds() - self._answered_at >= GONE:
-            if not self._told:
-                self._told = True
-                _log.error(
-                    "the limits store {address} is gone: {why}; going on with the shares that there are",
-                    address=str(self._address),
-                    why=self._why,
-                )
+        """Whether the store has been gone for too long, and for how long."""
+        silent = self._reactor.seconds() - self._answered_at
+        if silent >= GONE and not self._told:
+            self._told = True
+            _log.error(
+                "the limits store {address} is gone: {why}; going on with the shares that there are",
+                address=str(self._address),
+                why=self._why,
+            )
+        if silent >= LEASE:
             self.member.lost()
 
     # -- asking ------------------------------------------------------------------------------------------------------

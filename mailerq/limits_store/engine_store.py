@@ -19,7 +19,7 @@ def make_store(reactor: Any, address: StoreAddress, folder: str, worker: Worker,
     """The store for one engine, not started; ``folder`` is its state."""
     path = worker.own(os.path.join(folder, "limits-member"))
     known = read_known(path, socket.gethostname(), lambda: secrets.token_hex(6))
-    life = secrets.token_hex(8)
+    life = f"{reactor.seconds():017.6f}-{secrets.token_hex(4)}"
     member = Member(known.me, life, reactor.seconds, workers=worker.count, members=known.members)
     return LimitsStore(
         reactor, address, member, dice, on_members=lambda members: write_known(path, Known(known.me, members))

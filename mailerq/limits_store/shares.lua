@@ -3,7 +3,7 @@
 -- KEYS: the members, the time since which this store knows anything, then one for each line of the question.
 -- ARGV[1]: a question (mailerq/shares/exchange.py). Returns an answer; both are JSON.
 --
--- members:  member -> life, number of its last question, time of it
+-- members:  member -> life, number of its last question, time of it. A life that began later is greater.
 -- a limit:  member -> life, held, want, number, rate, since, pay; 'due' -> when what was given back may be used
 if redis.replicate_commands then redis.replicate_commands() end
 local time = redis.call('TIME')
@@ -18,7 +18,7 @@ for i = 1, #known, 2 do
     local its_life, seq, seen = string.match(known[i + 1], '^(%S+) (%S+) (%S+)$')
     local age = now - tonumber(seen)
     if member == me then
-        if its_life == life and tonumber(seq) >= asked.seq then
+        if its_life > life or (its_life == life and tonumber(seq) >= asked.seq) then
             return cjson.encode({members = {}, told = {}})
         end
     elseif age > lease then

@@ -23,7 +23,8 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Said by a member, its ``seq``-th in this ``life``. ``leave``: the last."""
+    """Said by a member, its ``seq``-th in this ``life`` (of two lives the later is the greater text). ``leave``: the
+    last."""
 
     me: str
     life: str

@@ -229,7 +229,7 @@ class Member:
             over |= isinstance(share, CountShare) and share.is_over
             if (share.held, share.target) != before:
                 changed |= share.sites
-            if share.is_idle:
+            if share.is_idle and not told.held:
                 share.active = share.known = False
                 del self._active[share.key]
         self._others_want = over
@@ -243,7 +243,7 @@ class Member:
         self._asked = []
 
     def lost(self) -> None:
-        """The store is gone, for longer than a moment: what there is no share of is used by known numbers."""
+        """The store has said nothing for ``LEASE``: what there is no share of is used by known numbers from now on."""
         if not self.gone:
             self.gone = True
             self._changed(None)

@@ -220,9 +220,8 @@ class RateShare(Share):
     def line(self, now: float) -> Line:
         """What is said to the store."""
         want = self.want()
-        pay = 0.0
-        if self.held:
-            pay = 60.0 / max(self.now_at, 1e-9) * (OF_BYTES if self.counts_bytes else 1.0)
+        least = rate_of(max(1, self.held), self.number, self.per_minute, self.counts_bytes)  # it may be given one now
+        pay = 60.0 / least * (OF_BYTES if self.counts_bytes else 1.0)
         due = max(0.0, self.due - now)
         ask = max(self.held, min(want, self.target))
         return Line(self.held, ask, want, self.number, self.per_minute, due, pay)
