@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 TICK = os.sysconf("SC_CLK_TCK")
+TRIES = 500  # a fiftieth of a second each
 KEEPER = Path(__file__).with_name("keeper.py")
 
 
@@ -33,16 +34,19 @@ class Group(Protocol):
     def pids(self) -> list[int]:
         """The processes that live."""
 
+    def end(self) -> None:
+        """Kill what lives."""
+
     def remove(self) -> None:
-        """Kill what lives; the group is gone."""
+        """The same; then the group is gone."""
 
 
 class Cgroup:
-    """A control group, of either version."""
+    """A control group, of either version, made if it is missing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self._second = (folder / "cpu.stat").exists()
 
     def command(self, command: list[str]) -> list[str]:
@@ -57,32 +61,39 @@ class Cgroup:
     def pids(self) -> list[int]:
         return [int(line) for line in (self.folder / "cgroup.procs").read_text().split()]
 
-    def remove(self) -> None:
-        for _ in range(500):
-            kill(self.pids())
-            try:
-                self.folder.rmdir()
-            except OSError:  # some have not ended yet
-                time.sleep(0.02)
-            else:
+    def end(self) -> None:
+        for _ in range(TRIES):
+            if not (living := self.pids()):
                 return
+            kill(living)
+            time.sleep(0.02)
+
+    def remove(self) -> None:
+        for _ in range(TRIES):
+            self.end()
+            with contextlib.suppress(OSError):  # some are not quite gone yet
+                self.folder.rmdir()
+                return
+            time.sleep(0.02)
 
 
 class Tree:
-    """The descendants of what was started, found in ``/proc``."""
+    """The descendants of what was started, found in ``/proc``; ``folder`` is made if it is missing. In it is a file for
+    each keeper, by its number; when the keeper ends, with the seconds that all it kept have used."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
 
     def command(self, command: list[str]) -> list[str]:
-        """A shell that leaves its number and becomes the keeper."""
-        leave = 'echo >"$0/$$" && exec "$@"'
-        return ["/bin/sh", "-c", leave, str(self.folder), sys.executable, "-S", "-E", str(KEEPER), *command]
+        leave = 'echo -n >"$0/$$" && exec "$@"'
+        keeper = [sys.executable, "-S", "-E", str(KEEPER), str(self.folder)]
+        return ["/bin/sh", "-c", leave, str(self.folder), *keeper, *command]
 
     def cpu(self) -> float:
         """Of the living, and of the ended that were waited for."""
-        return sum(cpu(pid) for pid in self.pids())
+        ended = (path.read_text() for path in self.folder.iterdir())
+        return sum(float(seconds or 0) for seconds in ended) + sum(cpu(pid) for pid in self.pids())
 
     def pids(self) -> list[int]:
         children: dict[int, list[int]] = {}
@@ -94,14 +105,18 @@ class Tree:
         return found
 
     def _keepers(self) -> list[int]:
-        return [int(path.name) for path in self.folder.iterdir() if Path(f"/proc/{path.name}/fd").exists()]
+        """Those that live."""
+        return [int(path.name) for path in self.folder.iterdir() if not path.stat().st_size]
 
-    def remove(self) -> None:
-        for _ in range(500):
+    def end(self) -> None:
+        for _ in range(TRIES):
             if not (living := self.pids()):
-                break
+                return
             kill(set(living) - set(self._keepers()))  # a keeper ends by itself, after what it keeps
             time.sleep(0.02)
+
+    def remove(self) -> None:
+        self.end()
         for path in self.folder.iterdir():
             path.unlink()
         self.folder.rmdir()

@@ -72,7 +72,8 @@ class Comparison:
         self._port, self._sink_port = free_ports(2)
         self.about = machine.about(self._folder)
         box = self._box("postfix")
-        self._sink = Sink(self._folder, self._sink_port, box)
+        self._sink = Sink(self._folder, self._groups.make("sink"), self._sink_port, box)
+        self._stack.callback(self._sink.group.remove)
         self._stack.callback(self._sink.stop)
         self._add_ours()
         for key in PEERS:

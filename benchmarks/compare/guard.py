@@ -9,28 +9,24 @@ this process first.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # the checkout, not this folder
+
+from benchmarks.compare.accounting import Cgroup, Tree
 
 
 def main(groups: str, folder: str) -> None:
     """All that was left."""
     sys.stdin.buffer.read()
-    for path in Path(groups).parent.glob(f"{Path(groups).name}-*") if groups else ():
-        for _ in range(100):
-            for pid in (path / "cgroup.procs").read_text().split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
-            try:
-                path.rmdir()
-                break
-            except OSError:
-                time.sleep(0.05)
+    if groups:
+        for path in Path(groups).parent.glob(f"{Path(groups).name}-*"):
+            Cgroup(path).remove()
+    for path in Path(folder).glob("group-*"):
+        Tree(path).remove()
     remove(Path(folder))
 
 

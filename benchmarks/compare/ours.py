@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.compare.accounting import Group, cpu, kill
+from benchmarks.compare.accounting import Group, cpu
 from benchmarks.compare.contender import Failed, Injection, Load, timed
 from benchmarks.compare.messages import address, domain, jobs
 from benchmarks.compare.packages import Missing
@@ -117,9 +117,7 @@ class Ours:
 
     def stop(self) -> None:
         """Kill it; its folder goes."""
-        while living := self.group.pids():
-            kill(living)
-            time.sleep(0.02)
+        self.group.end()
         if self._process is not None:
             self._process.wait()
             self._process = None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 
-from benchmarks.compare.accounting import Group, kill
+from benchmarks.compare.accounting import Group
 from benchmarks.compare.box import Box
 from benchmarks.compare.contender import Injection, Load, smtp_inject
 from benchmarks.compare.packages import Missing
@@ -58,9 +57,7 @@ class Peer:
 
     def end(self) -> None:
         """Kill all its processes; its files stay."""
-        while living := self.group.pids():
-            kill(living)
-            time.sleep(0.02)
+        self.group.end()
         for process in self.processes:
             process.wait()
         self.processes.clear()

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from benchmarks.compare.accounting import cpu
+from benchmarks.compare.accounting import Group
 from benchmarks.compare.box import Box
 from benchmarks.compare.packages import Missing
 
@@ -18,8 +18,8 @@ SESSIONS = 2000
 class Sink:
     """The program. Each ``start`` is a new one, on the same port of all loopback addresses."""
 
-    def __init__(self, folder: Path, port: int, box: Box | None) -> None:
-        self.port = port
+    def __init__(self, folder: Path, group: Group, port: int, box: Box | None) -> None:
+        self.group, self.port = group, port
         self._counts = folder / "sink"
         user = ["-u", "nobody"] if os.getuid() == 0 else []
         options = [*user, "-c", "-m", str(SESSIONS), f":{port}", "4096"]
@@ -33,7 +33,7 @@ class Sink:
         """Return when it listens."""
         with self._counts.open("wb") as counts:
             self._process = subprocess.Popen(
-                self._command,
+                self.group.command(self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=counts,
                 stderr=subprocess.DEVNULL,
@@ -50,12 +50,12 @@ class Sink:
 
     def cpu(self) -> float:
         """Seconds."""
-        return cpu(self._process.pid) if self._process is not None else 0.0
+        return self.group.cpu()
 
     def stop(self) -> None:
         """At once."""
+        self.group.end()
         if self._process is not None:
-            self._process.kill()
             self._process.wait()
             self._process = None
 
