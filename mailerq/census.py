@@ -139,13 +139,16 @@ class SharedCensus(Census):
         """Those of other engines that count for a limit (``what``: open, starting, to)."""
         return self._named(what, value, source, address).others()
 
-    def gives_way(self, link: Link) -> bool:
-        """Whether a connection is to be closed, as soon as its mail is done, for the sake of other engines."""
+    def gives_way(self, link: Link, *, only_ask: bool = False) -> bool:
+        """Whether a connection is to be closed, as soon as its mail is done, for the sake of other engines; it is
+        leaving then, unless that was only asked."""
         if link in self._leaving:
             return True
         counts = self._open(link.source, link.host.address)
         if not any(count.gives_way() for count in counts):
             return False
+        if only_ask:
+            return True
         self._leaving.add(link)
         for count in counts:
             count.leaving += 1

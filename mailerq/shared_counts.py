@@ -148,7 +148,10 @@ class SharedCount:
         """This worker has one more; under the lock."""
         at = self._where()
         if at:
-            self._columns.table.words[at + self._columns.column] += 1.0
+            words, column = self._columns.table.words, at + self._columns.column
+            words[column] += 1.0
+            if words[column + 1]:  # that was its turn: if it wants more, it is the last again
+                words[column + 1] = self._columns.seconds()
         else:
             self._alone += 1
 

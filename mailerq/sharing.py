@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from mailerq.budget import CONNECT_RATES
 from mailerq.census import SharedCensus
 from mailerq.commons import Commons, SiteKey
 
@@ -93,8 +94,13 @@ class Sharing:
             return False
         if link.sent < TURN_MAILS and now < link.ready + TURN and not (idle and now >= link.idle_since + REST):
             return False
-        census = link.lane.site.census
-        return isinstance(census, SharedCensus) and census.gives_way(link)
+        site = link.lane.site
+        census, budget = site.census, site.budget(link.source)
+        if not isinstance(census, SharedCensus) or not census.gives_way(link, only_ask=True):
+            return False
+        if budget.next_time(CONNECT_RATES, link.host.address, now)[0] > now:  # nobody could open another in its place
+            return False
+        return census.gives_way(link)
 
     def rests(self) -> None:
         """A connection has nothing to do."""

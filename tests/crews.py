@@ -46,6 +46,7 @@ class DealingBroker(MemoryBroker):
 
     crew: list[DealingBroker]
     dice: Random
+    takes = True
 
     def _fill(self) -> None:
         while self.running and self.connected and not self._paused:
@@ -60,7 +61,7 @@ class DealingBroker(MemoryBroker):
             other._taker.taken(other._take(message))
 
     def _room(self) -> bool:
-        return self._taker is not None and not self._paused and len(self._in_hand) < self._window
+        return self.takes and self._taker is not None and not self._paused and len(self._in_hand) < self._window
 
 
 class CrewParts(Parts):
@@ -175,6 +176,7 @@ class CrewSeen(Seen):
     def __init__(self, world: World, many: int, folder: str | None = None, alone: bool = False) -> None:
         self.many, self.folder, self.alone = many, folder, alone
         self._dice = Random(f"{world.seed} crew")
+        self.worker_of: dict[int, int] = {}  # by number of connection
         super().__init__(world)
 
     def simulated(self, *arguments: Any) -> Simulation:
@@ -187,12 +189,25 @@ class CrewSeen(Seen):
         assert isinstance(self.simulation, CrewSimulation)
         return self.simulation
 
-    def _watch(self) -> None:
-        for worker in self.crew.workers.values():
-            self._watch_one(worker.scheduler)
+    def takes(self, index: int, takes: bool) -> None:
+        """Whether a worker takes jobs."""
+        broker = self.crew.workers[index].broker
+        assert isinstance(broker, DealingBroker)
+        broker.takes = takes
 
-    def _watch_one(self, scheduler: Any) -> None:
-        original = scheduler.ready
+    def _watch(self) -> None:
+        for index, worker in self.crew.workers.items():
+            self._watch_one(index, worker.scheduler)
+
+    def _watch_one(self, index: int, scheduler: Any) -> None:
+        original, connect = scheduler.ready, scheduler._connect
+
+        def connected(owner: Any, link: Any, security: str) -> Any:
+            connection = connect(owner, link, security)
+            self.worker_of[connection.number] = index
+            return connection
+
+        scheduler._connect = connected
 
         def ready(connection: Any) -> None:
             self.ready_at[connection.number] = (len(self.observations), self.simulation.now)
@@ -213,7 +228,7 @@ class CrewSeen(Seen):
         if missing:
             index = self._dice.choice(missing)
             self.crew.begin(index)
-            self._watch_one(self.crew.workers[index].scheduler)
+            self._watch_one(index, self.crew.workers[index].scheduler)
 
     def _pause(self, given: Any) -> None:
         now = self.simulation.now
