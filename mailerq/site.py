@@ -467,11 +467,10 @@ class Site:
             return
         now, hold, parking = around.now, around.world.hold, self.parking
         interval, first, why = self._pace_of_all(now)
-        if interval and commons is not None:  # others send at this pace, too
-            has_surplus = waiting > parking.keep(waiting, interval, hold) or parking.away.count(now) > 0
-            interval *= commons.crowd(self.key, has_surplus)
-        parking.is_paced(interval)
         keep = parking.keep(self.budget(None).number("max_queue", 1000), interval, hold)
+        if interval and commons is not None:  # others send at this pace, too
+            interval *= commons.crowd(self.key, waiting > keep or parking.away.count(now) > 0)
+        parking.is_paced(interval)
         if (waiting <= keep or not interval) and parking.may_stay(waiting, keep, self.speed, hold, now):
             if parking.grace_ends is not None and parking.grace_ends > now:
                 around.wakes.append(parking.grace_ends)
