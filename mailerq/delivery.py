@@ -93,7 +93,6 @@ class Deliveries:
         self._doubles = Doubles(broker.transactional)
         self._fellows = fellows
         self._undecided: set[ITaken] = set()  # another worker may know more of these
-        self._withheld: set[Mail] = set()
         self._broke: dict[bytes, int] = {}
         self._stopping = False
         self._usual = _usual_key(settings)
@@ -379,15 +378,14 @@ class Deliveries:
         self._journal.dot(mail.identity, mail.digest, peer.source, peer.target, peer.mx)
         if self._fellows is not None and self._fellows.withholds(mail):
             self._journal.settled(mail.identity)  # it is not sent
-            self._withheld.add(mail)
-            link.client.abort()
+            self._scheduler.withhold(mail, link)
         elif mail.taken.stale:
             self._journal.adrift(mail.identity)
 
     def _not_sent(self, mail: Mail) -> None:
         """Its job had come to another worker, or an equal one had: if it was this one, we soon know that the broker was
         lost, and otherwise it is tried again."""
-        self._withheld.discard(mail)
+        self._scheduler.withheld.discard(mail)
         mail.lane = mail.link = None
         mail.forget_body()
         if mail.taken.stale:
@@ -404,7 +402,7 @@ class Deliveries:
     @_careful
     def ended(self, mail: Mail, outcome: Outcome, link: Link | None) -> None:
         """The scheduler is done with it: an attempt was made."""
-        if self._withheld and mail in self._withheld:
+        if self._scheduler.withheld and mail in self._scheduler.withheld:
             self._not_sent(mail)
             return
         self._end(mail, outcome, mail.peer if link is None else link.client.peer, link)

@@ -106,6 +106,7 @@ class Scheduler:
         self._running = False
         self.all_room = Room(settings.smtp.max_connections, None if commons is None else commons.count(ALL))
         self.sharing = None if commons is None else self._share(commons)
+        self.withheld: set[Mail] = set()  # whose dots must not be sent: that their connections end is no host's fault
         self._floor = 0.0
         self._drained: Deferred[None] | None = None
 
@@ -201,6 +202,12 @@ class Scheduler:
                 if mail is not None:
                     mail.link = None
             self._touch(site)
+
+    def withhold(self, mail: Mail, link: Link) -> None:
+        """The final dot of ``mail``, which is due, must not be sent: its connection is closed, and it ends. Who asks for
+        this takes it out of ``withheld``."""
+        self.withheld.add(mail)
+        link.client.abort()
 
     def drain(self, patience: float) -> Deferred[None]:
         """Give back what waits, let the talks under way end, for at most ``patience`` seconds; fires when no connection
@@ -433,7 +440,7 @@ class Scheduler:
         if outcome.type is _SUCCESS:
             self.hosts.is_well(link.host.address)
             self._went_well(site, link, now)
-        else:
+        elif mail not in self.withheld:
             self._react(link, mail, outcome, now)
             self._note_trouble(link, outcome, now)
         if self._drained is not None and outcome.type is Type.LOST and not outcome.in_doubt:

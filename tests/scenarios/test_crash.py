@@ -216,11 +216,13 @@ class FlowTest(TestCase):
 
     timeout = 600 if FULL else 120
     broker = "sqlite"
+    workers = 1
+    part = 1.0  # of the jobs and kills
 
     async def flow(self, play: Callable[[Flow], Any], **settings: Any) -> None:
         """Play something with a flow; the engine's log is shown where it fails."""
         name = re.sub(r"\W+", "-", self.id().rpartition(".")[2]) + f"-{random.randrange(10**6)}"
-        flow = Flow(self.broker, name, **settings)
+        flow = Flow(self.broker, name, **{"workers": self.workers, **settings})
         try:
             await flow.engine.connect()
             await play(flow)
@@ -242,9 +244,9 @@ class CrashTests:
         with the same message-id; a mail comes twice only where its result says that it was in doubt."""
 
         async def play(flow: Flow) -> None:
-            await flow.publish(JOBS)
+            await flow.publish(int(JOBS * self.part))
             flow.sink.delay = 0.05
-            for _ in range(KILLS):
+            for _ in range(int(KILLS * self.part)):
                 await flow.live()
                 await flow.flows(random.randrange(20, 300))
                 flow.engine.kill9()
@@ -333,26 +335,6 @@ class CrashTests:
 
         await self.flow(play, delivery={"retry-interval": "1s", "drain": "2s"})
 
-    async def test_second_engine(self: Any) -> None:
-        """A second engine with the same configuration says why it cannot run, and ends with status 1; the first goes
-        on."""
-
-        async def play(flow: Flow) -> None:
-            await flow.live()
-            first = flow.engine.process
-            flow.engine.start("pid2")
-            second, flow.engine.process = flow.engine.process, first
-            try:
-                await until(lambda: second.poll() is not None, 20, "the end of the second engine")
-            finally:
-                second.kill()
-            self.assertEqual(second.returncode, 1)
-            self.assertIn("cannot run", flow.engine.log)
-            await flow.publish(10)
-            await flow.all_ended()
-
-        await self.flow(play)
-
     async def test_reloaded(self: Any) -> None:
         """SIGHUP in full flow, with other limits, and with a file that is wrong: it goes on."""
 
@@ -378,7 +360,7 @@ class CrashTests:
         """100,000 jobs wait for a slow site: the engine stays below 150 MB, and others are not held up."""
 
         async def play(flow: Flow) -> None:
-            await flow.publish(100_000 if FULL else 30_000, host=0)
+            await flow.publish(100_000 if FULL else int(30_000 * self.part), host=0)
             waiting = flow.count
             await flow.live()
             await flow.flows(3)
@@ -386,7 +368,7 @@ class CrashTests:
                 await flow.publish(20, host=number)
             await until(lambda: len(flow.sink.seen) >= 80, 60, "mail for the other sites")
             others = sum("@d0" not in recipient for recipient in flow.sink.seen)
-            await sleep(20 if FULL else 4)
+            await sleep(20 if FULL else 4 * self.part)
             peak = flow.engine.peak()
             print(f"{self.broker}: {peak / 2**20:.0f} MB with {waiting} jobs waiting; {others} others went")
             self.assertLess(peak, MEMORY)
@@ -396,13 +378,37 @@ class CrashTests:
         await self.flow(play, limits=[{"domain": "d0.test", "messages-per-minute": 60}])
 
 
-class SqliteCrashTests(CrashTests, FlowTest):
+class SecondEngineTests:
+    """Where there is one process."""
+
+    async def test_second_engine(self: Any) -> None:
+        """A second engine with the same configuration says why it cannot run, and ends with status 1; the first goes
+        on."""
+
+        async def play(flow: Flow) -> None:
+            await flow.live()
+            first = flow.engine.process
+            flow.engine.start("pid2")
+            second, flow.engine.process = flow.engine.process, first
+            try:
+                await until(lambda: second.poll() is not None, 20, "the end of the second engine")
+            finally:
+                second.kill()
+            self.assertEqual(second.returncode, 1)
+            self.assertIn("cannot run", flow.engine.log)
+            await flow.publish(10)
+            await flow.all_ended()
+
+        await self.flow(play)
+
+
+class SqliteCrashTests(CrashTests, SecondEngineTests, FlowTest):
     """The embedded queue."""
 
     broker = "sqlite"
 
 
-class RabbitCrashTests(CrashTests, FlowTest):
+class RabbitCrashTests(CrashTests, SecondEngineTests, FlowTest):
     """RabbitMQ."""
 
     broker = "rabbit"
@@ -417,7 +423,7 @@ class RabbitFaultTests(FlowTest):
         """Let the fault happen in full flow; all must end well."""
 
         async def play(flow: Flow) -> None:
-            await flow.publish(3000)
+            await flow.publish(int(3000 * self.part))
             flow.sink.delay = 0.05
             await flow.live()
             await flow.flows(300)
@@ -440,6 +446,15 @@ class RabbitFaultTests(FlowTest):
         """The broker is killed and started again."""
 
         await self.fault("kill -9 of the node", rabbit().kill9, restart)
+
+    async def test_closed_connections(self) -> None:
+        """The broker closes all connections, three times."""
+
+        def close() -> None:
+            for _ in range(3):
+                ctl("close_all_connections", "test")
+
+        await self.fault("close_all_connections", close, lambda: None)
 
     async def test_no_broker(self) -> None:
         """An engine that is started without its broker waits for it; one that has lost it ends when it is told to."""
@@ -466,15 +481,6 @@ class RabbitFaultTests(FlowTest):
             print(f"no broker: {flow.judge(self, once=False, doubt=True)}")
 
         await self.flow(play)
-
-    async def test_closed_connections(self) -> None:
-        """The broker closes all connections, three times."""
-
-        def close() -> None:
-            for _ in range(3):
-                ctl("close_all_connections", "test")
-
-        await self.fault("close_all_connections", close, lambda: None)
 
     async def test_memory_alarm(self) -> None:
         """The broker reads nothing for a while."""
