@@ -204,8 +204,8 @@ class Scheduler:
             self._touch(site)
 
     def withhold(self, mail: Mail, link: Link) -> None:
-        """The final dot of ``mail``, which is due, must not be sent: its connection is closed, and it ends. Who asks for
-        this takes it out of ``withheld``."""
+        """The final dot of ``mail``, which is due, must not be sent: its connection is closed, and it ends. Who asks
+        for this takes it out of ``withheld``."""
         self.withheld.add(mail)
         link.client.abort()
 

@@ -105,7 +105,15 @@ class Engine:
         environment = {name: value for name, value in os.environ.items() if name != "MAILERQ_CONFIG"}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.within, str(twistd), "-n", f"--pidfile={self.folder}/{pidfile}", "mailerq", "-c", str(self.config)],
+                [
+                    *self.within,
+                    str(twistd),
+                    "-n",
+                    f"--pidfile={self.folder}/{pidfile}",
+                    "mailerq",
+                    "-c",
+                    str(self.config),
+                ],
                 cwd=self.folder,
                 env={**environment, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
