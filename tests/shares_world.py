@@ -42,7 +42,7 @@ class Machine:
         self.cut = False
         self.asking = False
         self.answered_at = world.clock.seconds()
-        self.next = world.clock.seconds()
+        self.next = self.full_at = world.clock.seconds()
 
     # -- with the store, as limits_store/client.py does it
 
@@ -59,8 +59,11 @@ class Machine:
 
     def ask(self, now: float) -> None:
         self.asking = True
-        self.next = now + PERIOD
-        question, keys = self.member.question(now)
+        full = now >= self.full_at
+        if full:
+            self.full_at = now + PERIOD
+        self.next = self.full_at
+        question, keys = self.member.question(now, full=full)
         dice = self.world.dice
         late = self.world.clock.callLater(DEADLINE, self.missed)
 

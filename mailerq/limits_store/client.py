@@ -81,7 +81,7 @@ class LimitsStore(Service):
         self._timer: Any = None
         self._asking = False
         self._woken = False
-        self._asked_at = self._answered_at = 0.0
+        self._asked_at = self._answered_at = self._full_at = 0.0
         self._failures = 0
         self._told = False  # the outage is logged
         self._why = "no answer"
@@ -204,7 +204,10 @@ class LimitsStore(Service):
 
     def _send(self, protocol: Any, *, leave: bool = False) -> Deferred[Any]:
         now = self._asked_at = self._reactor.seconds()
-        question, names = self.member.question(now, leave=leave)
+        full = now >= self._full_at - SOON
+        if full:
+            self._full_at = now + PERIOD
+        question, names = self.member.question(now, full=full, leave=leave)
         keys = ["mailerq:members", "mailerq:since", *(f"mailerq:limit:{name}" for name in names)]
         answer: Deferred[Any] = protocol.eval(self._script, keys, [msgspec.json.encode(question).decode()])
         return answer
@@ -222,7 +225,7 @@ class LimitsStore(Service):
         if self.member.members != before:
             self._on_members(self.member.members)
         if self.running:
-            self._at(max(now + SOON, self._asked_at + GAP) if self._woken else self._asked_at + PERIOD)
+            self._at(min(self._full_at, max(now + SOON, self._asked_at + GAP)) if self._woken else self._full_at)
 
     def _unanswered(self, failure: Any) -> None:
         self._asking = False

@@ -22,6 +22,9 @@ GRACE = 4.0
 
 MOST_LINES = 2000  # of one question
 
+QUIET = 4
+"""Of those shares that nobody else has, so many times fewer are looked at: each ``QUIET`` periods."""
+
 
 class OwnCount:
     """A count that is this process's own, of a limit that is of this machine (``smtp.max-connections``)."""
@@ -77,7 +80,8 @@ class Member:
         self._asked: list[Share] = []
         self._rates_of: dict[SiteKey, dict[RateShare, None]] = {}
         self._refused: dict[SiteKey, list[CountShare]] = {}
-        self._turn = 0
+        self._urgent: dict[Share, None] = {}  # of which there is something to say
+        self._turn = self._periods = 0
         self._others_want = False
 
     # -- Commons -----------------------------------------------------------------------------------------------------
@@ -121,6 +125,7 @@ class Member:
         for count in before:
             if count not in wanted:
                 count.wants.pop(site, None)
+                count.sites.discard(site)
         for count in wanted:
             count.sites.add(site)
             count.wanted(site, waiting)
@@ -165,10 +170,11 @@ class Member:
         share.active = True
         share.used_at = self.seconds()
         self._active[share.key] = share
-        self.wake()
+        self.wake(share)
 
-    def wake(self) -> None:
-        """There is something to tell the store."""
+    def wake(self, share: Share) -> None:
+        """There is something to tell the store of it."""
+        self._urgent[share] = None
         self.on_wake()
 
     def part(self, share: Share) -> float:
@@ -184,12 +190,13 @@ class Member:
 
     # -- with the store ----------------------------------------------------------------------------------------------
 
-    def question(self, now: float, *, leave: bool = False) -> tuple[Question, list[str]]:
-        """What is to be said now, and the names of the limits that its lines are about."""
+    def question(self, now: float, *, full: bool = True, leave: bool = False) -> tuple[Question, list[str]]:
+        """What is to be said now, and the names of the limits that its lines are about. ``full``: a period is over;
+        else only what is urgent."""
         self._seq += 1
         lines: list[Line] = []
         changed: set[SiteKey] = set()
-        self._asked = self._next_lines()
+        self._asked = list(self._active.values()) if leave else self._next_lines(full)
         for share in self._asked:
             before = share.held
             if leave:
@@ -203,15 +210,21 @@ class Member:
         question = Question(self.me, self._life, self._seq, LEASE, GRACE, leave, lines)
         return question, [share.key for share in self._asked]
 
-    def _next_lines(self) -> list[Share]:
-        """All, or as many as one question holds, in turn; those first of which the store does not know."""
-        shares = list(self._active.values())
+    def _next_lines(self, full: bool) -> list[Share]:
+        """What is urgent; where a period is over, what others have, too, and some of the rest; if that is too much for
+        one question, in turn."""
+        urgent, self._urgent = [share for share in self._urgent if share.active], {}
+        if not full:
+            self._urgent = dict.fromkeys(urgent[MOST_LINES:])
+            return urgent[:MOST_LINES]
+        self._periods += 1
+        due = self._periods % QUIET
+        shares = [share for share in self._active.values() if not share.is_quiet or share.spread % QUIET == due]
         if len(shares) <= MOST_LINES:
             return shares
         start = self._turn % len(shares)
         self._turn = start + MOST_LINES
-        new = [share for share in shares if not share.known]
-        return [*new, *(share for share in shares[start:] + shares[:start] if share.known)][:MOST_LINES]
+        return [*dict.fromkeys([*urgent, *shares[start:], *shares[:start]])][:MOST_LINES]
 
     def answered(self, answer: Answer, now: float) -> None:
         """What the store said."""
@@ -225,7 +238,9 @@ class Member:
         for share, told in zip(asked, answer.told, strict=True):
             before = share.held, share.target
             share.told(told, now)
-            lowered |= share.lower(now)
+            if share.lower(now):
+                self._urgent[share] = None
+                lowered = True
             over |= isinstance(share, CountShare) and share.is_over
             if (share.held, share.target) != before:
                 changed |= share.sites
@@ -233,10 +248,10 @@ class Member:
                 share.active = share.known = False
                 del self._active[share.key]
         self._others_want = over
-        if changed or was_gone:
+        if changed or over or was_gone:
             self._changed(None if was_gone else changed)
         if lowered:
-            self.wake()
+            self.on_wake()
 
     def missed(self) -> None:
         """No answer came; what was asked may have been heard all the same."""

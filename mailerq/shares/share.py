@@ -10,7 +10,7 @@ from mailerq.shares.division import Claim, divide
 from mailerq.shares.exchange import Line, Told
 from mailerq.shares.parts import parts_of, rate_of, wanted_parts
 
-LINGER = 10.0  # seconds that a share is kept for which there is no use, where nobody else has one
+LINGER = 4.0  # seconds that a share is kept for which there is no use, where nobody else has one
 MAILS_EACH = 10  # so many mails wait for each connection that is wanted,
 AT_LEAST = 4  # but so many are asked for at once: each later one has to be asked for, too
 OF_BYTES = 50_000.0  # what a message is taken to have, where it is not known
@@ -28,8 +28,8 @@ class Around(Protocol):
     def begin(self, share: Share) -> None:
         """This one is used: the store is to know of it."""
 
-    def wake(self) -> None:
-        """There is something to tell the store."""
+    def wake(self, share: Share) -> None:
+        """There is something to tell the store of it."""
 
     def part(self, share: Share) -> float:
         """What part (0 to 1) of a limit may be used that there is no share of, because the store is gone."""
@@ -128,12 +128,17 @@ class Share:
         if not self.active:
             self.around.begin(self)
         elif self.want() > max(self.said, self.held):
-            self.around.wake()
+            self.around.wake(self)
 
     @property
     def free_of_others(self) -> int:
         """What none of the others has."""
         return max(0, self.number - sum(other.held for other in self.claims))
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether others have none, and we have all that we want."""
+        return self.known and not self.claims and self.said <= self.held
 
     @property
     def is_idle(self) -> bool:
@@ -187,7 +192,7 @@ class CountShare(Share):
         """One is gone."""
         self.mine -= 1
         if self.held > self.target and self.lower(self.around.seconds()):
-            self.around.wake()
+            self.around.wake(self)
 
     @property
     def is_over(self) -> bool:
