@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.compare import exim, machine, opensmtpd, postfix
 from benchmarks.compare.accounting import Groups
 from benchmarks.compare.box import Box
-from benchmarks.compare.contender import Contender, Failed, Load, Measurement
+from benchmarks.compare.contender import IN_CONNECTIONS, Contender, Failed, Load, Measurement
 from benchmarks.compare.guard import remove
 from benchmarks.compare.ours import Ours, Rabbitmq, has_workers, name
 from benchmarks.compare.packages import Missing
@@ -70,7 +70,7 @@ class Comparison:
         if not self._groups.prefix:
             self.notes.append("no control groups: CPU by /proc, 10 ms exact, without children that nobody waits for")
         self._port, self._sink_port = free_ports(2)
-        self.about = machine.about(self._folder)
+        self.about = machine.about(self._folder) | {"load": self._load_in_words()}
         box = self._box("postfix")
         self._sink = Sink(self._folder, self._groups.make("sink"), self._sink_port, box)
         self._stack.callback(self._sink.group.remove)
@@ -79,6 +79,14 @@ class Comparison:
         for key in PEERS:
             if key in self.options.only:
                 self._add_peer(key, box if key == "postfix" else self._box(key))
+
+    def _load_in_words(self) -> str:
+        one = self.options
+        sizes = " and ".join(f"{size:,}" for size in one.sizes)
+        return (
+            f"{sizes} bytes a message, {one.domains} domains on {one.domains} hosts; at most {one.connections}"
+            f" connections to them, {one.each} to each; {IN_CONNECTIONS} connections to hand the messages in"
+        )
 
     def _guard(self) -> None:
         path = Path(__file__).with_name("guard.py")
@@ -113,7 +121,7 @@ class Comparison:
         self._contenders.append(contender)
         self._stack.callback(contender.group.remove)
         self._stack.callback(contender.stop)
-        self.about[contender.name] = contender.about
+        self.about.setdefault(contender.program, contender.about)
 
     def _add_peer(self, key: str, box: Box | None) -> None:
         if box is not None:
@@ -142,7 +150,6 @@ class Comparison:
             self._without("RabbitMQ", error)
             return None
         self._stack.callback(rabbit.remove)
-        self.about["RabbitMQ"] = rabbit.version
         return rabbit
 
     # -- the rounds

@@ -44,10 +44,11 @@ class Injection(NamedTuple):
 
 
 class Contender(Protocol):
-    """A program that takes part. ``name`` stands in the table; ``about``: version, settings, when it syncs to the disk;
-    ``share``: of the messages a run, a slow program gets fewer."""
+    """A program that takes part. ``name`` stands in the table; ``program`` in its head, with ``about``: version,
+    settings, when it syncs to the disk. ``share``: of the messages a run, a slow program gets fewer."""
 
     name: str
+    program: str
     about: str
     group: Group
     share: float

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
+import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,6 +14,8 @@ from pathlib import Path
 def about(folder: Path) -> dict[str, str]:
     """Fact → value. ``folder``: where the queues are."""
     return {
+        "command": f"`python benchmarks/compare {shlex.join(sys.argv[1:])}`".replace(" `", "`")
+        + time.strftime(", %Y-%m-%d"),
         "machine": f"{_processor()}, {os.cpu_count()} cores, {_memory():.0f} GB",
         "system": f"{_system()}, Linux {platform.release()}, {platform.machine()}; queues on {_file_system(folder)}",
         "Python": f"{platform.python_version()}, Twisted {version('twisted')}, mailerq {_ours()}",

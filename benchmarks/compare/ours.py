@@ -29,7 +29,8 @@ class Ours:
 
     def __init__(self, folder: Path, group: Group, sink: int, workers: int, rabbit: Rabbitmq | None) -> None:
         self.name = name(rabbit is not None, workers)
-        self.about = "RabbitMQ: durable queues, persistent messages, confirmed" if rabbit else _EMBEDDED
+        self.program = "RabbitMQ" if rabbit else "mailerq's embedded queue"
+        self.about = f"{rabbit.version}; {_CONFIRMED}" if rabbit else _EMBEDDED
         self.group, self.sink, self.workers, self.rabbit = group, sink, workers, rabbit
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -124,7 +125,10 @@ class Ours:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-_EMBEDDED = "embedded queue: SQLite, write-ahead log, each commit of a batch synced to the disk"
+_EMBEDDED = "SQLite, write-ahead log; each commit, of a batch, is synced to the disk before it counts"
+_CONFIRMED = (
+    "classic queues, durable; messages persistent; each is confirmed, which a classic queue does when it is on the disk"
+)
 
 
 def name(rabbit: bool, workers: int) -> str:

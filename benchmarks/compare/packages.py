@@ -25,16 +25,26 @@ def unpack(package: str, folder: Path) -> str:
         return version
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise Missing(f"{package} is not installed, and there is no apt-get to fetch it with")
-    needed = _needed(package)
+    archives = folder.with_name(f"{folder.name}-archives")
+    archives.mkdir()
+    try:
+        version = _fetch(package, archives)
+    except Missing:  # often the lists of packages are old, or there are none
+        _run(["apt-get", "update", "-q"], archives)
+        version = _fetch(package, archives)
     for name in ("bin", "sbin", "lib"):  # older packages know these as folders
         (folder / "usr" / name).mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(f"usr/{name}")
-    archives = folder.with_name(f"{folder.name}-archives")
-    archives.mkdir()
-    _run(["apt-get", "download", "-q", *needed], archives)
     for archive in sorted(archives.glob("*.deb")):
         _run(["dpkg-deb", "--extract", str(archive), str(folder)], archives)
     shutil.rmtree(archives)
+    return version
+
+
+def _fetch(package: str, archives: Path) -> str:
+    """Download it and what it needs; its version."""
+    needed = _needed(package)
+    _run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *needed], archives)
     return needed[package]
 
 
@@ -49,14 +59,7 @@ def _installed(package: str) -> str:
 
 def _needed(package: str) -> dict[str, str]:
     """Package → version: what apt would install, had it to; nothing is changed."""
-    command = ["apt-get", "install", "-s", "-q", "--no-install-recommends", package]
-    try:
-        told = _run(command, Path("/"))
-    except Missing:  # often there are no lists of packages yet
-        if os.getuid():
-            raise
-        _run(["apt-get", "update", "-q"], Path("/"))
-        told = _run(command, Path("/"))
+    told = _run(["apt-get", "install", "-s", "-q", "--no-install-recommends", package], Path("/"))
     found = {}
     for line in told.splitlines():
         if line.startswith("Inst "):  # Inst name [old version] (new version …

@@ -19,6 +19,7 @@ class Peer:
     share = 1.0
 
     def __init__(self, box: Box, group: Group, port: int, sink: int) -> None:
+        self.program = self.name
         self.box, self.group, self.port, self.sink = box, group, port, sink
         self.processes: list[subprocess.Popen[bytes]] = []
 

@@ -96,7 +96,14 @@ def _others(rows: Sequence[Row]) -> str:
     apart = f"the sink {sink} µs a message"
     if injectors:
         apart = f"the injector {text(over(injectors, lambda run: run.each(run.injector)), 0)} µs a message, {apart}"
-    return f"Counted for nobody: {apart}."
+    return f"Counted for nobody: {apart}.{_publishing(rows)}"
+
+
+def _publishing(rows: Sequence[Row]) -> str:
+    """What of our own CPU is the publisher's."""
+    found = [(row, over(row.runs, lambda run: run.each(run.publisher))) for row in rows if row.runs]
+    told = [f"{text(used, 0)} ({row.name})" for row, used in found if used.most]
+    return f" `mailerq publish`, which is counted as ours, has used µs a message: {', '.join(told)}." if told else ""
 
 
 def text(spread: Spread, decimals: int) -> str:
