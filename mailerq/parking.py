@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from mailerq.commons import Cell
 from mailerq.speed import Speed
+from mailerq.throttle import SAME
 
 GRACE = 2.0  # seconds for which more than ``max-queue`` may wait: a fast site is through with them by then
 LONGEST = 600.0  # seconds; nobody knows more than ten minutes ahead how fast a site will be
@@ -22,12 +24,23 @@ class Parking:
     """The turns that were promised to mails of one site, or of one tag there. ``promised_to`` is the time up to which
     turns are promised."""
 
-    __slots__ = ("_flows", "_flows_of", "_interval", "_over_since", "_ranks", "ask_again", "away", "promised_to")
+    __slots__ = (
+        "_crowd",
+        "_flows",
+        "_flows_of",
+        "_interval",
+        "_over_since",
+        "_ranks",
+        "ask_again",
+        "away",
+        "promised_to",
+    )
 
     def __init__(self) -> None:
+        self._crowd = 1
+        self._interval = 0.0
         self.promised_to = 0.0
         self.ask_again = 0.0  # when the last of those comes back that were promised no turn
-        self._interval = 0.0
         self._over_since: float | None = None
         self._flows: dict[tuple[int, str], float] = {}  # the last turn that each was promised, if that is to come
         self._ranks: Counter[int] = Counter()  # flows by priority
@@ -40,8 +53,10 @@ class Parking:
         keep = int(min(most, 1e9))
         return min(keep, int(hold / interval) + 2) if interval else keep
 
-    def is_paced(self, interval: float) -> None:
-        """The pace is such; the turns that were promised at another one do not hold any more."""
+    def is_paced(self, interval: float, crowd: int = 1) -> None:
+        """The pace is such, and so many engines have more mail than they may send soon; the turns that were promised at
+        another pace do not hold any more."""
+        self._crowd = crowd
         if interval != self._interval:
             self._interval = interval
             self.promised_to = self.ask_again = 0.0
@@ -76,7 +91,8 @@ class Parking:
         It is behind all others; or where its own flow (priority, name) has its turn among those of no less priority, if
         that is sooner. Where more come back than there is room for, those that can best wait are parked again.
         """
-        interval, begin = self._interval, first + keep * self._interval
+        interval = self._interval
+        begin = first + keep * interval * self._crowd
         if now >= self._flows_of + 1.0:
             self._flows = {name: turn for name, turn in self._flows.items() if turn > now}
             self._flows_of = now
@@ -84,7 +100,7 @@ class Parking:
         last = max(self.promised_to, begin) + interval
         own = self._flows.get(flow, 0.0)
         flows = sum(count for priority, count in self._ranks.items() if priority >= flow[0])
-        turn = min(last, max(own, begin) + interval * (flows + (not own)))
+        turn = min(last, max(own, begin) + interval * self._crowd * (flows + (not own)))
         if turn <= now + LONGEST:
             self.promised_to = max(self.promised_to, turn)
             self._flows[flow] = turn
@@ -103,6 +119,39 @@ class Parking:
     @staticmethod
     def _before(turn: float, hold: float, now: float, patience: float) -> float:
         return max(now + hold, min(turn - hold / 2, now + patience))
+
+
+class SharedParking(Parking):
+    """The same, where several engines share a pace: they promise turns one after the other, so that a promise holds
+    whichever of them the mail comes back to."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        super().__init__()
+
+    @property
+    def promised_to(self) -> float:
+        """Up to when all of them have promised turns."""
+        return self._cell.read()[0]
+
+    @promised_to.setter
+    def promised_to(self, time: float) -> None:
+        if self._interval:  # else nothing was promised yet, here
+            self._cell.write(time, self._interval)
+
+    def is_paced(self, interval: float, crowd: int = 1) -> None:
+        """The pace is such; the first that says so forgets the turns that were promised at another one."""
+        _, booked = self._cell.read()
+        self._crowd = crowd
+        if interval != self._interval:
+            self._interval = interval
+            self.ask_again = 0.0
+            self._flows.clear()
+            self._ranks.clear()
+        if interval and abs(booked - interval) > SAME * interval:
+            self._cell.write(0.0, interval)
 
 
 class Away:

@@ -66,7 +66,7 @@ class Site:
         self.links: set[Link] = set()
         self.census = terms.census(route.key)
         self.speed = Speed()
-        self.parking = Parking()
+        self.parking = terms.parking(route.key)
         self.tag_parking: dict[str, Parking] = {}
         self.wake: float | None = None
         self.waits_for_room = False
@@ -468,9 +468,10 @@ class Site:
         now, hold, parking = around.now, around.world.hold, self.parking
         interval, first, why = self._pace_of_all(now)
         keep = parking.keep(self.budget(None).number("max_queue", 1000), interval, hold)
+        crowd = 1
         if interval and commons is not None:  # others send at this pace, too
-            interval *= commons.crowd(self.key, waiting > keep or parking.away.count(now) > 0)
-        parking.is_paced(interval)
+            crowd = commons.crowd(self.key, waiting > keep or parking.away.count(now) > 0)
+        parking.is_paced(interval, crowd)
         if (waiting <= keep or not interval) and parking.may_stay(waiting, keep, self.speed, hold, now):
             if parking.grace_ends is not None and parking.grace_ends > now:
                 around.wakes.append(parking.grace_ends)
@@ -509,7 +510,9 @@ class Site:
         source = mail.lane.sources[0]
         for tag in mail.limited:
             for name, pace in self.allowance.tag_budget(source, tag).paces(MESSAGE_RATES[:1], None):
-                parking = self.tag_parking.setdefault(tag, Parking())
+                parking = self.tag_parking.get(tag)
+                if parking is None:
+                    parking = self.tag_parking[tag] = self.allowance.terms.parking(self.key, tag)
                 parking.is_paced(pace.interval)
                 keep = parking.keep(1000, pace.interval, hold)
                 here = sum(lane.waiting.count_limited(tag) for lane in self.lanes.values())

@@ -14,7 +14,7 @@ from mailerq.census import Census, Remotes, SharedCensus
 from mailerq.commons import Commons
 from mailerq.limits import Manner, Rule, Rules, Value, manner
 from mailerq.mail import Mail
-from mailerq.parking import Away
+from mailerq.parking import Away, Parking, SharedParking
 from mailerq.pauses import Pauses
 from mailerq.route import Route
 from mailerq.throttle import Due, Kept, Pace, SharedPace, Withheld
@@ -124,6 +124,11 @@ class Terms:
         if self.commons is None:
             return Census(self.remotes)
         return SharedCensus(self.remotes, self.commons, site)
+
+    def parking(self, site: tuple[str, ...], tag: str | None = None) -> Parking:
+        """What promises turns to the mails of a site, or of one tag there."""
+        cell = None if self.commons is None else self.commons.cell((*site, "turns", tag))
+        return Parking() if cell is None else SharedParking(cell)
 
     def _kept(self, name: tuple[str | None, ...]) -> Kept | None:
         return None if self.memory is None else self.memory.slot(name)
