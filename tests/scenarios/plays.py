@@ -1,5 +1,5 @@
-"""Plays about limits, each in a process of its own: ``python -m tests.scenarios.plays NAME [BROKER]`` prints what was
-seen as JSON. They take their time, so the tests let them run side by side; ``test_limits.py`` judges.
+"""Plays about limits, each in a process of its own: ``python -m tests.scenarios.plays NAME [BROKER [WORKERS]]`` prints
+what was seen as JSON. They take their time, so the tests let them run side by side; ``test_limits.py`` judges.
 """
 
 from __future__ import annotations
@@ -102,6 +102,30 @@ async def lives(stage: Stage) -> None:
 
 
 @play(
+    {limit["domain"]: Stamper() for limit in one_in(APART)},
+    limits=one_in(APART),
+    delivery={"retry-interval": "1s", "max-attempts": 0, "drain": "5s"},
+    smtp={"ips": ["127.0.0.9"]},
+)
+async def killed_workers(stage: Stage) -> None:
+    """Workers that are killed again and again, mostly right after a mail, while the others go on."""
+    dice = random.Random(os.environ.get("SEED", "1"))
+    text = "Subject: hello\r\n\r\n"
+    text += "x" * (SIZE - len(text) - 2) + "\r\n"
+    for domain in stage.hosts:
+        await stage.publish(domain, 60, text)
+    await stage.live()
+    end = reactor.seconds() + (120.0 if FULL else 32.0)
+    stage.notes["lives"] = 0
+    while reactor.seconds() < end:
+        await stage.arrive(stage.count() + dice.randrange(1, 5), within=APART * 2)
+        await sleep(dice.choice((0.0, 0.02, 0.1, 0.5)))
+        if stage.engine.workers():
+            stage.engine.kill_worker(dice.randrange(3))
+            stage.notes["lives"] += 1
+
+
+@play(
     {"narrow.test": Stamper(delay=0.2, most=3)},
     limits=[{"domain": "narrow.test", "max-connections": 10, "max-queue": 10000, "offline-time": "2s"}],
     delivery={"retry-interval": "2s"},
@@ -198,10 +222,10 @@ async def explained(stage: Stage) -> None:
     stage.notes["places"] = [f"{stage.engine.config.name}:{number}" for number in (key, key - 1, key - 2)]
 
 
-async def show(name: str, broker: str) -> None:
+async def show(name: str, broker: str = "sqlite", workers: str = "1") -> None:
     """Play, and print what was seen; where it broke, ``error`` says how."""
     hosts, settings, act = PLAYS[name]
-    stage = Stage(hosts, broker, **settings)
+    stage = Stage(hosts, broker, workers=int(workers), **settings)
     try:
         await stage.engine.connect()
         await act(stage)
@@ -214,4 +238,4 @@ async def show(name: str, broker: str) -> None:
 
 
 if __name__ == "__main__":
-    react(lambda _: Deferred.fromCoroutine(show(sys.argv[1], (sys.argv[2:] or ["sqlite"])[0])))
+    react(lambda _: Deferred.fromCoroutine(show(*sys.argv[1:])))
