@@ -352,6 +352,7 @@ class Engine(MultiService):
             "explain": self.answers.explain,
             "resolver": self.resolver,
             "journal": self.journal,
+            "limits_store": self.limits_store,
             "events": self.events,
         }
         manhole_service(self.reactor, path, names).setServiceParent(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from random import Random
 from typing import Any
@@ -16,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailerq.limits_store.address import parse_store
 from mailerq.limits_store.client import GONE, PERIOD, LimitsStore
 from mailerq.limits_store.known import Known, read_known, write_known
+from mailerq.settings import SettingsError, parse
 from mailerq.shares.member import LEASE, Member
 from tests.shares_world import COUNT, SITE
 from tests.worlds import seeds
@@ -185,6 +187,42 @@ class Addresses(SynchronousTestCase):
                 parse_store(url)
             except ValueError as error:
                 self.assertNotIn("geheim", str(error))
+
+
+class Configured(SynchronousTestCase):
+    """``limits-store`` in the configuration."""
+
+    def errors(self, text: str) -> str:
+        """What is said of it."""
+        return str(self.assertRaises(SettingsError, parse, text, "f.yaml", {}))
+
+    def test_off(self) -> None:
+        """There is none by default."""
+        self.assertIsNone(parse("limits-store: null", "f.yaml", {}).limits_store)
+
+    def test_value(self) -> None:
+        """It is an address; what shows the settings shows no password."""
+        settings = parse("limits-store: redis://:geheim@h/2", "f.yaml", {})
+        self.assertEqual(settings.limits_store, parse_store("redis://:geheim@h/2"))
+        self.assertNotIn("geheim", repr(settings))
+
+    def test_wrong(self) -> None:
+        """What is none is said with its place, without the password."""
+        for url in ("http://h", "redis://:geheim@", "redis://:geheim@h:x", "redis://:geheim@h/x", "redis://:gehe#im@h"):
+            said = self.errors(f"limits-store: '{url}'")
+            self.assertTrue(said.startswith("f.yaml:1:15: limits-store:"), said)
+            self.assertNotIn("gehe", said)
+
+    def test_not_installed(self) -> None:
+        """So is that a package is missing, and how to get it."""
+        self.patch(importlib.util, "find_spec", lambda name: None)
+        self.assertIn("pip install 'mailerq[redis]'", self.errors("limits-store: redis://h"))
+
+    def test_by_address(self) -> None:
+        """Queues by local address are for RabbitMQ."""
+        self.assertIn("queues.by-address", self.errors("queues: {by-address: true}"))
+        settings = parse("broker: amqp://h\nqueues: {by-address: true}", "f.yaml", {})
+        self.assertTrue(settings.queues.by_address)
 
 
 class KnownTest(SynchronousTestCase):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,6 +18,7 @@ from mailerq.limits_store.client import LimitsStore, redis_protocol
 from mailerq.shares.division import Claim
 from mailerq.shares.exchange import Answer, Line, Question, read_answer
 from mailerq.shares.member import GRACE, Member
+from tests.rabbit import make_certificates
 from tests.redis import Redis, redis_server
 from tests.shares_store import SharesStore
 from tests.shares_world import COUNT, SITE
@@ -164,6 +167,24 @@ class Connection(StoreTest):
         await store._protocol.script_flush()
         await self._answered_again(store)
         self.assertNotIn("geheim", repr(store) + repr(store._address))
+
+    async def test_tls(self) -> None:
+        """With TLS the certificate is verified, and its name; one that is not trusted is refused."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        make_certificates(folder)
+        redis = self.begin(tls=(str(folder.absolute() / "server.pem"), str(folder.absolute() / "server.key")))
+        store = self.store("a", redis.url)
+        await self.until(lambda: store._failures > 1)
+        before = os.environ.get("SSL_CERT_FILE")
+        os.environ["SSL_CERT_FILE"] = str(folder.absolute() / "ca.pem")
+        try:
+            await self._answered_again(store)
+        finally:
+            if before is None:
+                del os.environ["SSL_CERT_FILE"]
+            else:
+                os.environ["SSL_CERT_FILE"] = before
 
     async def test_wrong_password(self) -> None:
         """It is said once, without the password, and it is tried on."""
