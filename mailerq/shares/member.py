@@ -96,17 +96,16 @@ class Member:
         assert isinstance(found, CountShare)
         return found
 
-    def cell(self, name: Name) -> RateShare:
-        """The due time of the pace of that name."""
+    def cell(self, name: Name) -> RateShare | None:
+        """The due time of a rate that was asked for; None for all else: that is each engine's own."""
         found = self._shares.get(name)
-        if found is None:
-            found = self._shares[name] = RateShare(self, name, "bytes" in str(name[-4]))
-        assert isinstance(found, RateShare)
-        return found
+        return found if isinstance(found, RateShare) else None
 
     def rate(self, name: Name, per_minute: float, site: SiteKey) -> float:
         """What of a rate is ours."""
         share = self.cell(name)
+        if share is None:
+            share = self._shares[name] = RateShare(self, name, "bytes" in str(name[-4]))
         share.sites.add(site)
         self._rates_of.setdefault(site, {})[share] = None
         return share.limited(per_minute)
