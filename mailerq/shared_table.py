@@ -43,10 +43,16 @@ class Lock:
         if not self._depth:
             if self._file is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX)
-            for table in self.tables:
-                if table.words[USED] < 0.0:
-                    table.take_new()
-        self._depth += 1
+            self._depth = 1
+            try:
+                for table in self.tables:
+                    if table.words[USED] < 0.0:
+                        table.take_new()
+            except BaseException:
+                self.__exit__(None, None, None)
+                raise
+        else:
+            self._depth += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -211,7 +217,7 @@ class FileTable(Table):
         file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
             status = os.fstat(file)
-            if status.st_size < self._bytes(SMALLEST) or os.pread(file, len(self.magic), 0) != self.magic:
+            if status.st_size <= self.head * 8 or os.pread(file, len(self.magic), 0) != self.magic:
                 raise OSError(f"{self.path} is of something else")
             mapped = mmap.mmap(file, status.st_size)
         finally:
