@@ -148,10 +148,7 @@ class SharedCount:
         """This worker has one more; under the lock."""
         at = self._where()
         if at:
-            words, column = self._columns.table.words, at + self._columns.column
-            words[column] += 1.0
-            if words[column + 1]:  # that was its turn: if it wants more, it is the last again
-                words[column + 1] = self._columns.seconds()
+            self._change(at, 1.0)
         else:
             self._alone += 1
 
@@ -161,10 +158,17 @@ class SharedCount:
         with columns.lock:
             at = self._where()
             if at and columns.table.words[at + columns.column] > 0:
-                columns.table.words[at + columns.column] -= 1.0
+                self._change(at, -1.0)
                 columns.let_go()
             elif self._alone:
                 self._alone -= 1
+
+    def _change(self, at: int, by: float) -> None:
+        """It has had its turn: if it wants one more, it is the last again."""
+        words, column = self._columns.table.words, at + self._columns.column
+        words[column] += by
+        if words[column + 1]:
+            words[column + 1] = self._columns.seconds()
 
     def gives_way(self) -> bool:
         """Whether one more than those that are leaving is to be closed for others. Who has most gives first."""
@@ -208,9 +212,3 @@ class SharedCount:
             columns.let_go()
             if at:
                 columns.table.words[at + columns.column + 1] = 0.0
-
-    @property
-    def is_wanted_by_others(self) -> bool:
-        """Whether others have any, or want one: else it is only our own that is in the way."""
-        at, words = self._where(), self._columns.table.words
-        return bool(at) and any(words[at + other] or words[at + other + 1] for other in self._columns.others)

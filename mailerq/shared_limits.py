@@ -66,8 +66,8 @@ class SharedLimits:
         before = self._wanted.get(site)
         if not counts and not before:
             return
-        ours = [(count, limit) for count, limit in counts if isinstance(count, SharedCount)]  # all are
-        wanted = {count: limit for count, limit in ours if count.is_wanted_by_others}
+        # also where only our own are in the way: others may come and take the place of one that goes
+        wanted = {count: limit for count, limit in counts if isinstance(count, SharedCount)}  # all are
         for count, limit in wanted.items():
             count.wants(site, limit)
         for count in before or ():

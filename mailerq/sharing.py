@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from mailerq.terms import Terms
 
 TURN_MAILS = 20  # a connection that others want is closed after so many mails,
-TURN = 1.0  # or so many seconds after it was set up,
+TURN = 1.0  # or so many seconds after it was set up, and at least
+SET_UPS = 4.0  # times as many as that took,
 REST = 0.1  # or after it has had nothing to do for so long: each one later than that would cost one for each mail
+
+ASKED_EACH = 0.002  # seconds between two connections that need not go: asked at each message it would cost too much
 
 
 class Sharing:
@@ -51,6 +54,7 @@ class Sharing:
         self._terms = terms
         self._wanting: set[SiteKey] = set()
         self._asks = self._stopped = False
+        self._no_more_before = 0.0
         commons.listen(self.changed)
 
     def next_moves(self, site: Site, now: float, world: World) -> list[Move]:
@@ -92,11 +96,12 @@ class Sharing:
         """Whether a connection is to be closed, as soon as its mail is done, for the sake of other engines."""
         if not self.commons.others_want or link.ready is None:
             return False
-        if link.sent < TURN_MAILS and now < link.ready + TURN and not (idle and now >= link.idle_since + REST):
+        if now < self._no_more_before or not _has_had_its_turn(link, link.ready, now, idle):
             return False
         site = link.lane.site
         census, budget = site.census, site.budget(link.source)
         if not isinstance(census, SharedCensus) or not census.gives_way(link, only_ask=True):
+            self._no_more_before = now + ASKED_EACH
             return False
         if budget.next_time(CONNECT_RATES, link.host.address, now)[0] > now:  # nobody could open another in its place
             return False
@@ -158,3 +163,10 @@ class Sharing:
             for link in self._room.idle():
                 if self.gives_way(link, now, idle=True):
                     self._close(link)
+
+
+def _has_had_its_turn(link: Link, ready: float, now: float, idle: bool) -> bool:
+    """Whether a connection that others want has been of enough use for what it cost to set up."""
+    if link.sent >= TURN_MAILS or (idle and now >= link.idle_since + REST):
+        return True
+    return now >= ready + max(TURN, SET_UPS * (ready - link.opened))
