@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 from benchmarks.compare.figures import over
 from benchmarks.compare.table import Row
@@ -41,9 +42,11 @@ def _legend(svg: Svg) -> None:
 
 
 def _group(svg: Svg, rows: Sequence[Row], y: float) -> None:
-    step = nice(max(over(row.runs, lambda run: run.whole).most for row in rows) / STEPS)
-    scale = (WIDTH - LEFT - RIGHT) / (step * STEPS)
-    for number in range(STEPS + 1):
+    most = max(over(row.runs, lambda run: run.whole).most for row in rows)
+    step = nice(most / STEPS)
+    steps = ceil(most / step)
+    scale = (WIDTH - LEFT - RIGHT) / (step * steps)
+    for number in range(steps + 1):
         x = LEFT + scale * step * number
         svg.line((x, y), (x, y + STEP * len(rows)), stroke=GRID)
         svg.text(x, y + STEP * len(rows) + 14, f"{step * number:g}", size=10.5, fill=FAINT, anchor="middle")

@@ -45,6 +45,7 @@ class Comparison:
         self._offs: dict[tuple[str, int], dict[str, float]] = {}
         self._stack = ExitStack()
         self._began = time.monotonic()
+        self._once = 0.0  # seconds for what is measured in the first round only
 
     def __enter__(self) -> Comparison:
         try:
@@ -163,8 +164,9 @@ class Comparison:
             if round_ > 1 and self._spent() + longest > 60 * self.options.minutes:
                 self.notes.append(f"{round_ - 1} of {self.options.rounds} rounds: there was no time for more")
                 return
+            once = self._once
             self._round(round_)
-            longest = max(longest, time.monotonic() - began)
+            longest = max(longest, time.monotonic() - began - (self._once - once))
 
     def _spent(self) -> float:
         return time.monotonic() - self._began
@@ -186,7 +188,9 @@ class Comparison:
         offs = self._offs.setdefault((row.name, row.size), {})
         told = f"{self._spent():4.0f} s  round {round_}, {row.name}, {row.way}, {row.size} bytes"
         try:
-            run = Measurement(contender, self._sink, load, options.patience, offs).run(row.way, round_)
+            measurement = Measurement(contender, self._sink, load, options.patience, offs)
+            self._once += measurement.prepare(row.way)
+            run = measurement.run(row.way, round_)
         except (Failed, Missing) as error:
             row.failure = str(error)
             tell(f"{told}: {error}")

@@ -7,9 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from benchmarks.compare.accounting import Group, Memory
 from benchmarks.compare.figures import Run
@@ -19,6 +20,9 @@ from benchmarks.compare.table import ALONE, INJECTED
 PYTHON = [sys.executable, "-X", "utf8"]
 INJECTOR = Path(__file__).with_name("injector.py")
 IN_CONNECTIONS = 20
+
+
+T = TypeVar("T")
 
 
 class Failed(Exception):
@@ -133,16 +137,25 @@ class Measurement:
         self.contender, self.sink, self.load, self.patience = contender, sink, load, patience
         self.offs = offs
 
+    def prepare(self, way: str) -> float:
+        """Measure what is taken off, the first time; seconds that it took. Failed or Missing if it cannot be."""
+        began = time.monotonic()
+        if way not in self.offs:
+            self.offs[way] = self._whole(lambda: self._used(way))
+        return time.monotonic() - began
+
     def run(self, way: str, round_: int) -> Run:
         """Start, measure, stop; nothing stays. Failed or Missing if it does not come to its end."""
+        return self._whole(lambda: self._measured(way, round_))
+
+    def _whole(self, measured: Callable[[], T]) -> T:
         try:
-            if way not in self.offs:
-                self.offs[way] = self._used(way)
-            return self._measured(way, round_)
+            return measured()
         except (OSError, subprocess.SubprocessError) as error:
             raise Failed(str(error)) from None
         finally:
-            self._stop()
+            self.contender.stop()
+            self.sink.stop()
 
     def _ready(self, way: str, load: Load) -> None:
         """Up to where the measured part begins."""
@@ -158,19 +171,13 @@ class Measurement:
         self.contender.release()
         return Injection()
 
-    def _stop(self) -> None:
-        self.contender.stop()
-        self.sink.stop()
-
     def _used(self, way: str) -> float:
         nothing = replace(self.load, count=0)
         self._ready(way, nothing)
         before = self.contender.group.cpu()
         self._act(way, nothing)
         calm(self.contender.group)
-        used = self.contender.group.cpu() - before
-        self._stop()
-        return used
+        return self.contender.group.cpu() - before
 
     def _measured(self, way: str, round_: int) -> Run:
         """CPU until all is settled. The clock runs to the last message at the sink, from the beginning of the

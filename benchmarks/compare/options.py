@@ -40,7 +40,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     found = parser.parse_args(arguments)
     found.count = found.count or (5000 if found.quick else 20000)
     found.rounds = found.rounds or (2 if found.quick else 3)
-    found.minutes = found.minutes or (3.5 if found.quick else 14.0)
+    found.minutes = found.minutes or (3.75 if found.quick else 14.0)
     found.patience = 20.0 if found.quick else 45.0
     return found
 
