@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TURN_MAILS = 20  # a connection that others want is closed after so many mails,
 TURN = 1.0  # or so many seconds after it was set up, and at least
 SET_UPS = 4.0  # times as many as that took,
-REST = 0.1  # or after it has had nothing to do for so long: each one later than that would cost one for each mail
+REST = 0.1  # or after no mail has come for it for so long: or rare mails would cost a connection each
 
 ASKED_EACH = 0.002  # seconds between two connections that need not go: asked at each message it would cost too much
 
@@ -167,6 +167,6 @@ class Sharing:
 
 def _has_had_its_turn(link: Link, ready: float, now: float, idle: bool) -> bool:
     """Whether a connection that others want has been of enough use for what it cost to set up."""
-    if link.sent >= TURN_MAILS or (idle and now >= link.idle_since + REST):
+    if link.sent >= TURN_MAILS or (idle and not link.lane.waiting and now >= link.idle_since + REST):
         return True
     return now >= ready + max(TURN, SET_UPS * (ready - link.opened))

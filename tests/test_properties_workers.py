@@ -140,11 +140,11 @@ class Turns(SynchronousTestCase):
     @seeds(40)
     @given(worlds(kind=True, ends=1500.0), crews)
     def test_all_end(self, world: World, many: int) -> None:
-        """Hosts that take everything get everything, in about the time that one process takes; longer where few
+        """Hosts that take everything get everything, in not much more than the time that one process takes; longer where few
         connections may be begun, for each worker needs some."""
         alone, seen = world.play(check=0), play(world, many)
         self.assertGreaterEqual(len(seen.ended), len(alone.ended))
         if len(alone.ended) == len(alone.published):
             last = max(time for time, _ in alone.ended.values())
             few = any("connects-per-minute" in key for rule in world.configuration["limits"] for key in rule)
-            self.assertLessEqual(max(time for time, _ in seen.ended.values()), last * (2.5 if few else 1.25) + 15.0)
+            self.assertLessEqual(max(time for time, _ in seen.ended.values()), last * (2.5 if few else 1.6) + 20.0)
