@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
 
 class Hostiles(TestCase):
     timeout = 60
+    workers = 1
 
     def tearDown(self) -> Any:
         return sleep(2.1)  # what hosts do late
@@ -51,7 +52,8 @@ class Hostiles(TestCase):
         dice = random.Random(int(os.environ.get("SEED", "1")))
         server = TestDns(reactor)
         self.addCleanup(server.stop)
-        engine = Engine({**SETTINGS, "dns": {"servers": [f"127.0.0.1:{server.listen()}"]}}, "sqlite")
+        dns = {"servers": [f"127.0.0.1:{server.listen()}"]}
+        engine = Engine({**SETTINGS, "workers": self.workers, "dns": dns}, "sqlite")
         self.addCleanup(engine.remove)
         hosts = self.listen(engine.port, server, dice)
         engine.start()
@@ -128,3 +130,9 @@ class Hostiles(TestCase):
         if took:
             told = [entry for entry in entries if entry["type"] == "success" or entry.get("in-doubt")]
             self.assertTrue(told, f"{job['recipient']} was taken, and nobody was told: {entries}")
+
+
+class HostilesOfTwo(Hostiles):
+    """Met by two workers."""
+
+    workers = 2

@@ -72,11 +72,14 @@ class Aiosmtpd(Controller):
 
 
 class Receivers(TestCase):
+    """Real receivers."""
+
     timeout = 120
+    workers = 1
 
     async def arrives(self, port: int, received: Any, messages: Mapping[str, str]) -> None:
         """All messages are delivered, and ``received(name)`` is what was sent."""
-        settings = {"dns": {"hosts": {"kept.example": f"127.0.0.1:{port}"}}}
+        settings = {"workers": self.workers, "dns": {"hosts": {"kept.example": f"127.0.0.1:{port}"}}}
         engine = Engine(settings, "sqlite")
         self.addCleanup(engine.remove)
         engine.start()
@@ -117,6 +120,12 @@ class Receivers(TestCase):
         self.addCleanup(controller.stop)
         controller.start()
         await self.arrives(controller.port, kept.messages.get, MESSAGES)
+
+
+class ReceiversOfTwo(Receivers):
+    """From two workers."""
+
+    workers = 2
 
 
 def difference(found: bytes, expected: bytes) -> str:

@@ -28,7 +28,13 @@ LONGEST = 45.0  # seconds for all rows of a group
 AT_ONCE = 30  # jobs published in one go: the hosts and the DNS are in this process
 EARLY, LATE = 1.2, 6.0  # seconds by which real time may differ from that of the rows
 GROUPS = list(dict.fromkeys(row.group for row in ROWS if row.real))
-_played: dict[str, Played] = {}
+_played: dict[tuple[str, int], Played] = {}
+
+
+def played_by(workers: int) -> dict[int, Row]:
+    """The rows that can be judged, by number. What becomes of a second job may depend on what the first has taught about
+    its host, and on the connection that is there; of several workers each has its own."""
+    return {number: row for number, row in enumerate(ROWS, 1) if row.real and (workers == 1 or len(row.jobs) == 1)}
 
 
 @attrs.define
@@ -43,22 +49,22 @@ class Played:
 class Group:
     """The rows of one group of settings, their hosts, their DNS and their engine."""
 
-    def __init__(self, name: str, broker: str) -> None:
-        self.rows = {number: row for number, row in enumerate(ROWS, 1) if row.group == name and row.real}
+    def __init__(self, name: str, broker: str, workers: int) -> None:
+        self.rows = {number: row for number, row in played_by(workers).items() if row.group == name}
         self.dns = TestDns(reactor)
         self.ports: list[Any] = []
         self.rans: dict[int, Ran] = {}
         self.own: set[str] = set()
         self.whole: dict[bytes, int] = {}
         self.over: dict[tuple[int, int], float] = {}
-        settings = settings_of(name)
+        settings = {**settings_of(name), "workers": workers}
         settings["dns"] = {**settings["dns"], "servers": [f"127.0.0.1:{self.dns.listen()}"]}
         names = [f"mx{number}.row{row}.test" for row in self.rows for number in (1, 2, 3)]
         self.good = make(*names)
         settings["limits"] = [
             {"domain": f"row{number}.test", **row.limits} for number, row in self.rows.items() if row.limits
         ]
-        self.engine = Engine(settings, broker, f"{name}.")
+        self.engine = Engine(settings, broker, f"{name}.{workers}.")
         ca = self.engine.folder / "ca.pem"
         ca.write_bytes(self.good.pem())
         settings["smtp"] = {**settings["smtp"], "ca": str(ca)}
@@ -166,9 +172,9 @@ class Group:
             await sleep(0.1)
 
 
-async def play_group(name: str, broker: str, played: Played) -> None:
+async def play_group(name: str, broker: str, workers: int, played: Played) -> None:
     """All rows of a group, noting what came of them."""
-    group = Group(name, broker)
+    group = Group(name, broker, workers)
     try:
         try:
             await group.play()
@@ -182,12 +188,12 @@ async def play_group(name: str, broker: str, played: Played) -> None:
         await group.engine.remove()
 
 
-async def played_over(broker: str) -> Played:
-    """All rows with that broker, once."""
-    if broker not in _played:
-        played = _played[broker] = Played()
-        await gatherResults([Deferred.fromCoroutine(play_group(name, broker, played)) for name in GROUPS])
-    return _played[broker]
+async def played_over(broker: str, workers: int) -> Played:
+    """All rows with that broker and so many workers, once."""
+    if (broker, workers) not in _played:
+        played = _played[broker, workers] = Played()
+        await gatherResults([Deferred.fromCoroutine(play_group(name, broker, workers, played)) for name in GROUPS])
+    return _played[broker, workers]
 
 
 def lines_about(log: str, row: str) -> str:
@@ -197,14 +203,15 @@ def lines_about(log: str, row: str) -> str:
 
 
 class RowTests:
-    """One test for each row and one for each engine's end."""
+    """One test for each row and one for each engine's end; which rows, its subclasses say."""
 
     broker = ""
+    workers = 1
     timeout = 150
 
     async def check_row(self: Any, number: int, row: Row) -> None:
         """What came of one row."""
-        played = await played_over(self.broker)
+        played = await played_over(self.broker, self.workers)
         ran = played.rans.get(number)
         problems = ["was not played"] if ran is None else ran.problems()
         if problems:
@@ -213,7 +220,7 @@ class RowTests:
 
     async def check_end(self: Any, group: str) -> None:
         """The engine ended well, and nothing broke inside."""
-        played = await played_over(self.broker)
+        played = await played_over(self.broker, self.workers)
         log = played.logs.get(group, "")
         self.assertIn(played.status.get(group), (0, -signal.SIGTERM), log[-4000:])
         self.assertNotIn("Traceback", log, log[-4000:])
@@ -235,20 +242,43 @@ def _end_test(group: str) -> Callable[[Any], Any]:
     return test
 
 
-for _number, _row in enumerate(ROWS, 1):
-    if _row.real:
-        setattr(RowTests, f"test_{_number:03}", _row_test(_number, _row))
+class TwoRowTests(RowTests):
+    """The same for two workers, but for what one process remembers from one job to the next."""
+
+    workers = 2
+
+
+class OneRowTests(RowTests):
+    """All rows."""
+
+
+for _number, _row in played_by(1).items():
+    setattr(OneRowTests, f"test_{_number:03}", _row_test(_number, _row))
+for _number, _row in played_by(2).items():
+    setattr(TwoRowTests, f"test_{_number:03}", _row_test(_number, _row))
 for _group in GROUPS:
     setattr(RowTests, f"test_end_{_group.replace('-', '_')}", _end_test(_group))
 
 
-class SqliteRowTests(RowTests, TestCase):
+class SqliteRowTests(OneRowTests, TestCase):
     """The embedded queue."""
 
     broker = "sqlite"
 
 
-class RabbitRowTests(RowTests, TestCase):
+class RabbitRowTests(OneRowTests, TestCase):
     """RabbitMQ."""
+
+    broker = "rabbit"
+
+
+class SqliteTwoRowTests(TwoRowTests, TestCase):
+    """The embedded queue, and two workers."""
+
+    broker = "sqlite"
+
+
+class RabbitTwoRowTests(TwoRowTests, TestCase):
+    """RabbitMQ, and two workers."""
 
     broker = "rabbit"
