@@ -32,8 +32,8 @@ _played: dict[tuple[str, int], Played] = {}
 
 
 def played_by(workers: int) -> dict[int, Row]:
-    """The rows that can be judged, by number. What becomes of a second job may depend on what the first has taught about
-    its host, and on the connection that is there; of several workers each has its own."""
+    """The rows that can be judged, by number. What becomes of a second job may depend on what the first has taught
+    about its host, and on the connection that is there; of several workers each has its own."""
     return {number: row for number, row in enumerate(ROWS, 1) if row.real and (workers == 1 or len(row.jobs) == 1)}
 
 
