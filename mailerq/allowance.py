@@ -164,6 +164,9 @@ class Allowance:
         window = self.windows.get(source)
         if window is None:
             initial = self.budget(source).number("initial_connections", DEFAULT_LIMITS["initial_connections"])
+            commons = self.terms.commons
+            if commons is not None:  # each engine feels it out by itself; all together are not to begin with more
+                initial = max(1.0, initial // commons.engines)
             window = self.windows[source] = Window(initial)
         return window
 

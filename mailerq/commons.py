@@ -63,8 +63,10 @@ class Count(Protocol):
 
 
 class Commons(Protocol):
-    """What this engine may use of each limit."""
+    """What this engine may use of each limit. ``engines``: how many share what each has to find out by itself (how
+    many connections a site bears); 1 where that is not known."""
 
+    engines: int
     look_again: float | None
     """Seconds after which ``free_again`` is to be asked, as long as something is wanted or rests; None: never, for
     ``listen``'s callback tells of all."""

@@ -171,22 +171,23 @@ def _plain(site: Site, source: str | None, key: str, value: Value, around: Aroun
 
 
 def _all_connections(site: Site, source: str | None, key: str, value: Value, around: Around) -> Iterator[Limit]:
-    used = site.census.count(value, source)
-    yield structs.replace(_limit(key, value, source, around), used=used, stops=used >= value.number)
+    used, others = site.census.count(value, source), site.census.others(value, source, "open")
+    yield structs.replace(_limit(key, value, source, around), used=used, stops=used + others >= value.number)
 
 
 def _starting(site: Site, source: str | None, key: str, value: Value, around: Around) -> Iterator[Limit]:
-    used = site.census.starting(value, source)
-    yield structs.replace(_limit(key, value, source, around), used=used, stops=used >= value.number)
+    used, others = site.census.starting(value, source), site.census.others(value, source, "starting")
+    yield structs.replace(_limit(key, value, source, around), used=used, stops=used + others >= value.number)
 
 
 def _to_each(site: Site, source: str | None, key: str, value: Value, around: Around) -> Iterator[Limit]:
     limit = _limit(key, value, source, around)
     for host in site.route.hosts:
         used = site.census.to(value, source, host.address)
-        if used:
+        others = site.census.others(value, source, "to", host.address)
+        if used or others:
             scope = " ".join(filter(None, (limit.scope, f"to {host.address}")))
-            yield structs.replace(limit, scope=scope, used=used, stops=used >= value.number)
+            yield structs.replace(limit, scope=scope, used=used, stops=used + others >= value.number)
     yield structs.replace(limit, used=0)
 
 

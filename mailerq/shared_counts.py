@@ -41,6 +41,7 @@ class Columns:
         self.table = table
         self.lock = lock
         self.own = own
+        self.workers = workers
         self.seconds = seconds
         self.column = 2 + COLUMN * own
         self.others = tuple(2 + COLUMN * other for other in range(workers) if other != own)

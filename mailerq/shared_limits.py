@@ -28,6 +28,7 @@ class SharedLimits:
 
     def __init__(self, paces: Table, columns: Columns, named: Named, files: tuple[int, ...] = ()) -> None:
         self._lock = columns.lock
+        self.engines = columns.workers
         self.paces = paces
         self.columns = columns
         self.named = named

@@ -105,6 +105,14 @@ class Turns(SynchronousTestCase):
         self.assertGreater(min(self.messages_by_worker(seen).values()), 100)
         self.assertEqual(violations(seen), [])
 
+    def test_first_connections(self) -> None:
+        """All workers together begin with ``initial-connections``, or one each."""
+        for initial, many, most in ((6, 3, 6), (2, 3, 3)):
+            rule = {"max-connections": 20, "max-starting": 20, "initial-connections": initial}
+            seen = play(one_site(0, rule, jobs=600), many)
+            first = [one for one in seen.observations if one.time < 0.1 and one.kind == "connect"]
+            self.assertEqual(len(first), most)
+
     def test_shares_become_even(self) -> None:
         """One that came first and holds all gives up to half of them."""
         rule = {"max-connections": 6, "initial-connections": 6, "max-starting": 6}
@@ -140,8 +148,8 @@ class Turns(SynchronousTestCase):
     @seeds(40)
     @given(worlds(kind=True, ends=1500.0), crews)
     def test_all_end(self, world: World, many: int) -> None:
-        """Hosts that take everything get everything, in not much more than the time that one process takes; longer where few
-        connections may be begun, for each worker needs some."""
+        """Hosts that take everything get everything, in not much more than the time that one process takes; longer
+        where few connections may be begun, for each worker needs some."""
         alone, seen = world.play(check=0), play(world, many)
         self.assertGreaterEqual(len(seen.ended), len(alone.ended))
         if len(alone.ended) == len(alone.published):

@@ -60,6 +60,7 @@ class Member:
     """``me`` is the same after a restart, ``life`` is not; ``members`` are those that were known last. ``workers``: of
     this machine, which divide what is the machine's own."""
 
+    engines = 1
     look_again: float | None = None
 
     def __init__(
@@ -132,7 +133,12 @@ class Member:
             self._refused[site] = wanted
 
     def crowd(self, site: SiteKey, has_surplus: bool) -> int:
-        """Our rates are parts."""
+        """Our rates are parts. Where there is more than may be sent soon, all of them is wanted."""
+        for rate in self._rates_of.get(site, ()):
+            if has_surplus:
+                rate.surplus.add(site)
+            else:
+                rate.surplus.discard(site)
         return 1
 
     def note_domain(self, site: SiteKey, domain: str) -> None:
@@ -147,6 +153,7 @@ class Member:
         self.refused(site, (), 0)
         for rate in self._rates_of.pop(site, ()):
             rate.wants.pop(site, None)
+            rate.surplus.discard(site)
             rate.sites.discard(site)
 
     @property
