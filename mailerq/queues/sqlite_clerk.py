@@ -17,7 +17,9 @@ from mailerq.queues.sqlite_lock import Group
 
 MOURN = 30.0  # how often what dead owners held is freed
 MOURN_FELLOWS = 1.0  # and where other workers may be among them
-POLL = 0.2  # how often another process' writing is looked for, seconds
+POLL = 0.05  # how often another process' writing is looked for, seconds;
+POLL_SOON = 0.01  # while one writes, that is for
+BRISK = 2.0  # seconds after it was last seen to: a look costs some microseconds, and a mail may wait for it
 LINGER = 0.005  # under load, commits are at least this far apart
 TRICKLE = 0.02  # how often single free places are filled
 BATCH = 1000  # messages claimed at once
@@ -130,7 +132,7 @@ class Clerk:
         self._next_due: float | None = None
         self._version = -1
         self._mourned = monotonic()
-        self._polled = self._claimed_at = self._committed_at = self._rest_until = 0.0
+        self._polled = self._others_wrote = self._claimed_at = self._committed_at = self._rest_until = 0.0
         self._rest = 0.0
         self._busy = False
 
@@ -248,7 +250,7 @@ class Clerk:
     def _patience(self) -> float:
         """How long to sleep if nothing is asked."""
         now = monotonic()
-        until = self._polled + POLL
+        until = self._polled + self._poll(now)
         if self._rest:
             until = min(until, self._rest_until)
         elif room := self._room():
@@ -278,14 +280,18 @@ class Clerk:
             sleep(left)
             self._receive(0)
 
+    def _poll(self, now: float) -> float:
+        return POLL_SOON if now - self._others_wrote < BRISK else POLL
+
     def _look_for_others(self) -> None:
         """See whether another process has written."""
         now = monotonic()
-        if self.file is not None and now - self._polled >= POLL:
+        if self.file is not None and now - self._polled >= self._poll(now):
             self._polled = now
             version = self.file.data_version()
             if version != self._version:
                 self._version = version
+                self._others_wrote = now
                 self._more = True
                 self._next_due = self.file.next_due()
         if self.file is not None and now - self._mourned >= self._mourn:
