@@ -133,12 +133,7 @@ class Member:
             self._refused[site] = wanted
 
     def crowd(self, site: SiteKey, has_surplus: bool) -> int:
-        """Our rates are parts. Where there is more than may be sent soon, all of them is wanted."""
-        for rate in self._rates_of.get(site, ()):
-            if has_surplus:
-                rate.surplus.add(site)
-            else:
-                rate.surplus.discard(site)
+        """Our rates are parts."""
         return 1
 
     def note_domain(self, site: SiteKey, domain: str) -> None:
@@ -153,7 +148,6 @@ class Member:
         self.refused(site, (), 0)
         for rate in self._rates_of.pop(site, ()):
             rate.wants.pop(site, None)
-            rate.surplus.discard(site)
             rate.sites.discard(site)
 
     @property
