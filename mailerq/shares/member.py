@@ -133,7 +133,12 @@ class Member:
             self._refused[site] = wanted
 
     def crowd(self, site: SiteKey, has_surplus: bool) -> int:
-        """Our rates are parts."""
+        """Our rates are parts. Where there is more than may be sent soon, all of them is wanted."""
+        for rate in self._rates_of.get(site, ()):
+            if has_surplus:
+                rate.surplus.add(site)
+            else:
+                rate.surplus.discard(site)
         return 1
 
     def note_domain(self, site: SiteKey, domain: str) -> None:
@@ -148,7 +153,13 @@ class Member:
         self.refused(site, (), 0)
         for rate in self._rates_of.pop(site, ()):
             rate.wants.pop(site, None)
+            rate.surplus.discard(site)
             rate.sites.discard(site)
+
+    @property
+    def engines(self) -> int:
+        """How many members there are, as far as is known."""
+        return max(1, len(self.members))
 
     @property
     def others_want(self) -> bool:

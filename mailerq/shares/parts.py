@@ -31,8 +31,8 @@ def rate_of(held: int, parts: int, per_minute: float, counts_bytes: bool) -> flo
 
 
 def wanted_parts(waiting: int, parts: int, per_minute: float, counts_bytes: bool) -> int:
-    """How many parts a member can make use of that has so many mails waiting: what sends them in ten seconds."""
+    """How many parts a member can make use of that has so many mails waiting: what sends them in two seconds."""
     if waiting <= 0:
         return 0
     units = waiting * (50_000 if counts_bytes else 1)
-    return max(1, min(parts, -int(-units * parts * 6 // per_minute)))
+    return max(1, min(parts, -int(-units * parts * 30 // per_minute)))

@@ -216,10 +216,13 @@ class RateShare(Share):
         self.counts_bytes = counts_bytes
         self.per_minute = 0.0
         self.due = 0.0
+        self.surplus: set[SiteKey] = set()  # sites with more mail than waits here: the broker keeps it
         self.now_at = 0.0  # a minute: at which ``due`` is being paid
 
     def want(self) -> int:
         """How many parts there is use for."""
+        if self.surplus:
+            return self.number
         return wanted_parts(sum(self.wants.values()), self.number, self.per_minute, self.counts_bytes)
 
     def line(self, now: float) -> Line:

@@ -8,6 +8,7 @@ import subprocess
 from typing import Any
 
 from twisted.internet import reactor as real_reactor
+from twisted.internet.task import deferLater
 from twisted.protocols.portforward import ProxyFactory
 
 reactor: Any = real_reactor
@@ -33,6 +34,7 @@ class Namespace:
         self.address, self.ours = f"{net}.2", f"{net}.1"
         self.command = ("ip", "netns", "exec", self.name)
         self._ports: list[Any] = []
+        self._connections: list[Any] = []
 
     def begin(self) -> bool:
         """Make it. False where that cannot be; then nothing is left of it."""
@@ -53,10 +55,24 @@ class Namespace:
 
     def forward(self, port: int) -> None:
         """Let it reach a port of our loopback, at ``ours``."""
-        self._ports.append(reactor.listenTCP(port, ProxyFactory("127.0.0.1", port), interface=self.ours))
+        factory = ProxyFactory("127.0.0.1", port)
+        build = factory.buildProtocol
+
+        def remembered(address: Any) -> Any:
+            protocol = build(address)
+            self._connections.append(protocol)
+            return protocol
+
+        factory.buildProtocol = remembered
+        self._ports.append(reactor.listenTCP(port, factory, interface=self.ours))
 
     async def remove(self) -> None:
         """Nothing stays."""
         for port in self._ports:
             await port.stopListening()
+        for one in self._connections:
+            for end in (one, one.peer):
+                if end is not None and end.transport is not None:
+                    end.transport.abortConnection()
+        await deferLater(reactor, 0.05, lambda: None)
         _ip("netns", "del", self.name)
