@@ -60,7 +60,6 @@ class Member:
     """``me`` is the same after a restart, ``life`` is not; ``members`` are those that were known last. ``workers``: of
     this machine, which divide what is the machine's own."""
 
-    engines = 1
     look_again: float | None = None
 
     def __init__(
