@@ -69,6 +69,7 @@ class Member:
         self.lock: AbstractContextManager[object] = nullcontext()
         self.seconds = seconds
         self.members = list(members)
+        self.engines = max(1, len(members))
         self.gone = False
         self.on_wake: Callable[[], None] = lambda: None
         self._life = life
@@ -156,11 +157,6 @@ class Member:
             rate.sites.discard(site)
 
     @property
-    def engines(self) -> int:
-        """How many members there are, as far as is known."""
-        return max(1, len(self.members))
-
-    @property
     def others_want(self) -> bool:
         """Whether any connection may have to go for others."""
         return self._others_want
@@ -243,6 +239,7 @@ class Member:
             return
         was_gone, self.gone = self.gone, False
         self.members = answer.members or self.members
+        self.engines = max(1, len(self.members))
         changed: set[SiteKey] = set()
         over = lowered = False
         for share, told in zip(asked, answer.told, strict=True):
