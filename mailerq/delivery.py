@@ -116,7 +116,7 @@ class Deliveries:
         fellows = self._fellows
         mail = self._doubles.claim(digest)
         while mail is not None and fellows is not None and not fellows.still_ours(mail):
-            self.in_hand.discard(mail)
+            self._lose(mail)
             mail = self._doubles.claim(digest)
         if mail is not None:
             mail.taken = taken
@@ -131,6 +131,13 @@ class Deliveries:
             return self._others_know(fellows, taken, digest)
         remembered = self._journal.recall(digest)
         return remembered is not None and self._resume(taken, digest, remembered)
+
+    def _lose(self, mail: Mail) -> None:
+        """Its job is another worker's, or was in between."""
+        self.in_hand.discard(mail)
+        self._doubles.taken_away(mail.digest)
+        if mail.link is not None and mail.verdict is None:
+            self._scheduler.withhold(mail, mail.link)
 
     def _others_know(self, fellows: Fellows, taken: ITaken, digest: bytes, waits: Waits | None = None) -> bool:
         """Whether another worker had it in hand, and what came of it is known, or soon will be."""
@@ -148,7 +155,7 @@ class Deliveries:
             return
         try:
             if not self._others_know(fellows, taken, digest, waits):
-                self._read(taken, digest)
+                self._read(taken, digest, waits.since)
         except Exception:
             self.put_aside(taken, digest)
 
@@ -189,7 +196,7 @@ class Deliveries:
 
     # -- read --------------------------------------------------------------------------------------------------------
 
-    def _read(self, taken: ITaken, digest: bytes) -> None:
+    def _read(self, taken: ITaken, digest: bytes, came: float | None = None) -> None:
         job = read(taken.body, taken.encoding)
         if isinstance(job, Invalid):
             names = self._settings.queues
@@ -202,6 +209,8 @@ class Deliveries:
             return
         now = self._scheduler.now()
         mail = Mail(job, taken, digest, job.seen_id or self._journal.new_identity(), now)
+        if came is not None:
+            mail.came = came
         self._take(mail)
         job.refuse_own_queue(self._settings.queues.outbox)
         outcome = fate.unusable(job)
@@ -374,6 +383,9 @@ class Deliveries:
 
     def message_due(self, mail: Mail, link: Link) -> None:
         """Written down before its final dot goes out: after a crash it is known to be in doubt."""
+        if self._fellows is not None and mail not in self.in_hand:
+            self._scheduler.withhold(mail, link)
+            return
         peer: Peer = link.client.peer
         self._journal.dot(mail.identity, mail.digest, peer.source, peer.target, peer.mx)
         if self._fellows is not None and self._fellows.withholds(mail):
@@ -388,14 +400,21 @@ class Deliveries:
         self._scheduler.withheld.discard(mail)
         mail.lane = mail.link = None
         mail.forget_body()
+        if mail not in self.in_hand:
+            return
         if mail.taken.stale:
-            self.in_hand.discard(mail)
             self._doubles.give_up(mail)
+            self._lose(mail)
         elif self._stopping:
             self.given_back(mail)
         else:
-            mail.came = self._clock.seconds()
-            self._scheduler.agenda.at(mail.came + WITHHELD, self._begin, mail)
+            now = self._clock.seconds()
+            self._scheduler.agenda.at(now + WITHHELD, self._begin_withheld, mail, now)
+
+    def _begin_withheld(self, mail: Mail, since: float) -> None:
+        """The broker was not lost: what was said until then was said of an equal job."""
+        mail.came = since
+        self._begin(mail)
 
     # -- ended -------------------------------------------------------------------------------------------------------
 
@@ -461,7 +480,13 @@ class Deliveries:
 
     def _settle(self, mail: Mail, verdict: fate.Verdict, again: bool = False) -> None:
         mail.verdict = verdict
+        if self._fellows is not None and mail not in self.in_hand:
+            return  # it is another worker's
+        dotted = self._fellows is None or self._journal.knows(mail.identity)
         self._journal.decided(mail.identity, mail.digest, verdict, mail.seen, mail.job.added)
+        if not dotted and self._fellows is not None and self._fellows.withholds(mail):
+            self._not_decided(mail, verdict)
+            return
         if mail.taken.stale:  # it comes again, and is settled then
             self._journal.adrift(mail.identity)
             return
@@ -470,6 +495,22 @@ class Deliveries:
         if again and self._fellows is not None and not self._broker.transactional:
             self._may_be_doubled(self._fellows, written)
         mail.taken.settle(written, partial(self._settled, mail, mail.taken))
+
+    def _not_decided(self, mail: Mail, verdict: fate.Verdict) -> None:
+        """Its job had come to another worker, or an equal one had, before anything stood in our journal: this is not
+        for us to decide."""
+        self._journal.settled(mail.identity)
+        if mail.taken.stale:
+            self._doubles.give_up(mail)
+            self._lose(mail)
+        else:
+            now = self._clock.seconds()
+            self._scheduler.agenda.at(now + WITHHELD, self._decide_again, mail, verdict, now)
+
+    def _decide_again(self, mail: Mail, verdict: fate.Verdict, since: float) -> None:
+        if mail in self.in_hand and not mail.taken.stale:
+            mail.came = since
+            self._settle(mail, verdict)
 
     def _may_be_doubled(self, fellows: Fellows, written: Sequence[Publication]) -> None:
         """What is published once more may lie in the outbox already; whoever takes the second copy is to know."""

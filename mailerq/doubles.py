@@ -83,6 +83,13 @@ class Doubles:
         """It goes back as it came, and will come again as itself."""
         self._copies.take(digest)
 
+    def taken_away(self, digest: bytes) -> None:
+        """One in hand is another worker's, and will come again, if it does, as if it had never been here."""
+        self._copies.take(digest)
+        left = self._equal.pop(digest, 1) - 1
+        if left:
+            self._equal[digest] = left
+
     # -- the broker was lost
 
     def lost(self, waited: Collection[Mail], in_hand: Collection[Mail], now: float) -> list[Mail]:

@@ -175,12 +175,14 @@ class Fellows:
     def still_ours(self, mail: Mail) -> bool:
         """Its job, which the broker had lost, has come to us again: whether it was nobody else's in between."""
         with self._handovers.locked():
-            if not self._journal.knows(mail.identity):
-                return self._handovers.moved.get(mail.digest, 0.0) < mail.came
-            if not self._handovers.is_ours(mail.identity, mail.digest, self._journal.life):
-                return False
-            self._journal.back(mail.identity)
-            return True
+            if self._journal.knows(mail.identity):
+                ours = self._handovers.is_ours(mail.identity, mail.digest, self._journal.life)
+            else:
+                ours = self._handovers.moved.get(mail.digest, 0.0) < mail.came
+            if ours:
+                self._journal.back(mail.identity)
+                self._handovers.move(mail.digest)
+            return ours
 
     def has_gone(self, mail: Mail) -> bool:
         """Whether another worker has taken what we know of it."""
@@ -190,7 +192,7 @@ class Fellows:
     def may_be_equal(self, digest: bytes) -> bool:
         """Whether another has taken a job with this body from us: then nobody knows which of them comes again."""
         self._handovers.look()
-        return digest in self._handovers.handed
+        return bool(self._handovers.handed.get(digest))
 
     # -- jobs that may lie in the outbox twice
 

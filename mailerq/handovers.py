@@ -25,15 +25,16 @@ _HEAD = Struct("=QQQ")  # how often something was said; where the next line begi
 class Handovers:
     """``me``: the life of the worker that we are.
 
-    ``takers``: who has what a dead or lost worker had noted of a job, by identity and digest; ``handed``: the digests
-    of those that others have. ``moved``: when a job with that body was last taken again by another worker than us.
-    ``copies``: bodies of jobs that may have been put on the outbox twice; ``come``: those of which one has come.
+    ``takers``: who has what a dead or lost worker had noted of a job, by identity and digest; ``handed``: the
+    identities, by digest, of those that others have. ``moved``: when a job with that body was last taken again by
+    another worker than us. ``copies``: bodies of jobs that may have been put on the outbox twice; ``come``: those of
+    which one has come.
     """
 
     def __init__(self, path: str, me: str, seconds: Callable[[], float]) -> None:
         self.takers: dict[tuple[str, bytes], str] = {}
         self.moved: dict[bytes, float] = {}
-        self.handed: set[bytes] = set()
+        self.handed: dict[bytes, set[str]] = {}
         self.copies: set[bytes] = set()
         self.come: set[bytes] = set()
         self._me = me
@@ -128,9 +129,7 @@ class Handovers:
             return
         if age != self._age or not self._read_to:  # then all is read again
             self._read_to, self._age = _HEAD.size, age
-            self.takers.clear()
-            self.moved.clear()
-            for known in (self.handed, self.copies, self.come):
+            for known in (self.takers, self.handed, self.moved, self.copies, self.come):
                 known.clear()
         for line in self._map[self._read_to : end].split(b"\n")[:-1]:
             self._hear(line.decode("ascii", "replace").split(" "))
@@ -146,7 +145,9 @@ class Handovers:
         elif kind == "T" and len(words) > 4:
             self.takers[words[4], digest] = who
             if who != self._me:
-                self.handed.add(digest)
+                self.handed.setdefault(digest, set()).add(words[4])
+            elif digest in self.handed:
+                self.handed[digest].discard(words[4])
         elif kind == "C":
             self.copies.add(digest)
         elif kind == "N":

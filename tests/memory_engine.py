@@ -19,13 +19,14 @@ from twisted.internet import error
 
 from mailerq.delivery import Deliveries
 from mailerq.events import Events
+from mailerq.fellows import open_journal
 from mailerq.interfaces import Publication
-from mailerq.journal import Journal
 from mailerq.queues.memory import MemoryBroker
 from mailerq.route import Answer, NoHosts, Route, ascii_name, direct, fixed, literal, mx_names, null_mx, routed, site
 from mailerq.scheduler import Scheduler
 from mailerq.settings import Settings, parse
 from mailerq.tap import smtp_connector
+from mailerq.worker import ALONE, Worker
 from tests.certificates import make
 from tests.mx import EXTENSIONS, Mx, Net
 from tests.row import QUEUES, Host, Names, Ran, Row
@@ -33,6 +34,7 @@ from tests.rows import settings_of
 
 START = 1_800_000_000.0
 PORT = 2525
+PATIENCE = 660.0  # with a worker that says nothing of a message
 LIVES = count(0x100000000000)  # no two engines have the same name
 
 
@@ -117,6 +119,8 @@ class MemoryEngine:
         journal: str,
         net: Net | None = None,
         broker: type[MemoryBroker] = MemoryBroker,
+        *,
+        worker: Worker = ALONE,
     ) -> None:
         self.net = net or Net()
         if not self.net.seconds():
@@ -126,7 +130,8 @@ class MemoryEngine:
         self.broker = broker(self.net, settings)
         self.events = Events(self.net.seconds, lambda call: self.net.callLater(0, call))
         self.scheduler = Scheduler(self.net, settings, smtp_connector(self.net, lambda: self.settings), dice)
-        self.journal = Journal(journal, self.net.seconds, lambda: f"{next(LIVES):x}")
+        life = f"{next(LIVES):x}"
+        self.journal, self.fellows = open_journal(journal, worker, self.net.seconds, life, PATIENCE)
         self.resolver: Any = Zone(self.net, settings, zone)
         self.deliveries = Deliveries(
             self.net,
@@ -137,6 +142,7 @@ class MemoryEngine:
             journal=self.journal,
             events=self.events,
             local=Local(),  # type: ignore[arg-type]
+            fellows=self.fellows,
         )
         self.broker.consume(settings.queues.outbox, self.deliveries, settings.queues.window)
         self.broker.startService()
