@@ -2,8 +2,8 @@
 
 Read the methods of ``Deliveries`` from top to bottom: a message is *taken*, *read* as a job, *routed* to its hosts,
 *waits* for its turn and is talked about (``scheduler.py``), has *ended*, is *decided* upon (``verdict.py``), written
-down (``result.py``) and *settled* at the broker. At the end stands the way back, where
-we stop. What comes again, because the broker or a process was lost, is in ``returning.py``.
+down (``result.py``) and *settled* at the broker. At the end stands the way back, where we stop. What comes again,
+because the broker or a process was lost, is in ``returning.py``.
 """
 
 from __future__ import annotations
