@@ -54,6 +54,14 @@ class Workers(SqliteHooks, TestCase):
         self.assertEqual(len({*first.bodies, *second.bodies}), 1000)
         self.assertGreaterEqual(min(len(first.jobs), len(second.jobs)), 200)
 
+    async def test_few(self) -> None:
+        """Where there are fewer than one could take at once, each takes its part of them."""
+        self.patch(sqlite_clerk, "LONG_TURN", 0.3)
+        (_, first), (_, second) = [await self.worker(number) for number in (1, 2)]
+        await self.publish(120)
+        await self.until(lambda: len(first.jobs) + len(second.jobs) == 120)
+        self.assertGreaterEqual(min(len(first.jobs), len(second.jobs)), 30)
+
     async def test_started_at_once(self) -> None:
         """Workers that are started in the same moment are all let in."""
         brokers = [self.broker(group=Group("us", number)) for number in range(1, 5)]

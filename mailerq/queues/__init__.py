@@ -36,7 +36,7 @@ def _group(worker: Worker | None, settings: Any) -> Group | None:
         return None
     parent = os.getppid()
     name = f"{parent} {started(parent)} {os.path.abspath(settings.journal)!r}"
-    return Group(name, worker.index + 1)
+    return Group(name, worker.index + 1, worker.count)
 
 
 def configured(queues: Any) -> list[str]:

@@ -25,6 +25,8 @@ TRICKLE = 0.02  # how often single free places are filled
 BATCH = 1000  # messages claimed at once
 SHARE = 200  # and by one of several workers
 TURN = 0.01  # by which its claims are apart, so that the others have theirs
+LONG_TURN = 0.1  # and where it has much already, and few are left, so that all others have looked
+MUCH = 50  # messages in hand
 MOST_BYTES = 64 << 20  # bytes of bodies in hand, above which nothing more is taken
 LONGEST_REST = 10.0  # between tries while nothing can be written
 UNFIT = (
@@ -115,6 +117,7 @@ class Clerk:
         self._group = group
         self._mourn, self._batch = (MOURN, BATCH) if group is None else (MOURN_FELLOWS, SHARE)
         self._apart = 0.0 if group is None else TURN
+        self._few = False
         self._inbox: SimpleQueue[tuple[list[Request], list[Call]] | None] = SimpleQueue()
         self.paused = False
         self._consumed: tuple[str, int] | None = None
@@ -324,6 +327,8 @@ class Clerk:
     def _next_claim(self, room: int) -> float:
         """When to claim: with little room more may come of it, and other workers have their turn."""
         little = self._consumed is not None and room * 2 < self._consumed[1]
+        if self._few and len(self._held) >= MUCH:
+            return self._claimed_at + LONG_TURN
         return self._claimed_at + (TRICKLE if little else self._apart)
 
     def _claim(self, requests: Sequence[Request]) -> list[Claimed] | None:
@@ -332,7 +337,17 @@ class Clerk:
         if not room or self._is_early(room):
             return None
         assert self._consumed is not None
-        return self._usable().claim(self._consumed[0], self._owner, min(room, self._batch))
+        file, queue = self._usable(), self._consumed[0]
+        if self._group is not None:
+            room = min(room, self._part(file, queue, self._group.size))
+        return file.claim(queue, self._owner, min(room, self._batch))
+
+    def _part(self, file: QueueFile, queue: str, size: int) -> int:
+        """How many of those that are ready are for one of ``size`` workers."""
+        most = self._batch * size
+        ready = file.ready(queue, most)
+        self._few = ready < most
+        return -(-ready // size) or 1
 
     def get(self, queue: str, count: int) -> list[Claimed]:
         """Claim for somebody who asks once. Raises what hinders it."""

@@ -352,6 +352,10 @@ class QueueFile:
         statement = "SELECT id FROM messages WHERE id IN (SELECT value FROM json_each(?)) AND owner = ?"
         return {number for (number,) in self._connection.execute(statement, (json.dumps(ids), owner))}
 
+    def ready(self, queue: str, most: int) -> int:
+        """How many are ready, as far as ``most``."""
+        return int(self._one(f"SELECT count(*) FROM (SELECT 1 {_READY} LIMIT ?)", queue, most))
+
     def has_ready(self, queue: str, now: float) -> bool:
         """Whether something is ready, or due."""
         ready = self._one(f"SELECT 1 {_READY} LIMIT 1", queue)

@@ -21,10 +21,11 @@ LOOK_AGAIN = 0.02
 
 class Group(NamedTuple):
     """The workers of one parent. ``name``: what no other group has, without a line end; ``number``: which of them we
-    are, from 1."""
+    are, from 1; ``size``: of how many."""
 
     name: str
     number: int
+    size: int = 2
 
 
 class InUse(Exception):
