@@ -301,16 +301,14 @@ class Deliveries(Returning):
 
     def message_due(self, mail: Mail, link: Link) -> None:
         """Written down before its final dot goes out: after a crash it is known to be in doubt."""
-        if self._fellows is not None and mail not in self.in_hand:
+        fellows = self._fellows
+        if fellows is not None and mail not in self.in_hand:
             self._scheduler.withhold(mail, link)
             return
         peer: Peer = link.client.peer
         self._journal.dot(mail.identity, mail.digest, peer.source, peer.target, peer.mx)
-        if self._fellows is not None and self._fellows.withholds(mail):
-            self._journal.settled(mail.identity)  # it is not sent
-            self._scheduler.withhold(mail, link)
-        elif mail.taken.stale:
-            self._journal.adrift(mail.identity)
+        if fellows is not None:
+            self._look_before_the_dot(fellows, mail, link)
 
     # -- ended -------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from mailerq.interfaces import IBroker, ITaken, Publication
 from mailerq.job import Invalid, read
 from mailerq.journal import Journal
 from mailerq.journal_lines import Remembered
+from mailerq.lane import Link
 from mailerq.mail import Mail
 from mailerq.scheduler import Scheduler
 from mailerq.settings import Settings
@@ -153,6 +154,14 @@ class Returning:
         return self._doubles.is_copy(digest) or (fellows is not None and fellows.is_copy(digest, taken.redelivered))
 
     # -- a job of ours that has come to another worker ---------------------------------------------------------------
+
+    def _look_before_the_dot(self, fellows: Fellows, mail: Mail, link: Link) -> None:
+        """Whether it may be sent: after it was written down that it is, see ``Fellows.withholds``."""
+        if fellows.withholds(mail):
+            self._journal.settled(mail.identity)  # it is not sent
+            self._scheduler.withhold(mail, link)
+        elif mail.taken.stale:
+            self._journal.adrift(mail.identity)
 
     def _not_sent(self, mail: Mail) -> None:
         """Its job had come to another worker, or an equal one had: if it was this one, we soon know that the broker was
