@@ -185,11 +185,6 @@ class Allowance:
             self._pauses = pauses.of_site(self.domains, self.route.mx_names, self.route.key) or None
         return self._pauses
 
-    def pause_of(self, mail: Mail, now: float) -> Pause | None:
-        """The pause that stops a mail, whatever the local address is."""
-        pauses = self.pauses()
-        return pauses.for_mail(mail.job.domain, mail.tags, now) if pauses else None
-
     def pause_from(self, source: str | None, mail: Mail, now: float) -> Pause | None:
         """The pause that keeps a mail from leaving from ``source``."""
         pauses = self.pauses()

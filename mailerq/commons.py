@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
+from hashlib import blake2b
 from typing import Protocol
 
 Name = tuple[str | None, ...]
@@ -19,6 +20,12 @@ SiteKey = tuple[str, ...]
 
 ALL: Name = ("all connections",)
 """The name of the count of ``smtp.max-connections``."""
+
+
+def digest_of(name: tuple[object, ...]) -> bytes:
+    """16 bytes by which a name is found where it is kept; names are told apart by their ``repr``. It is the same in
+    every file and every version: what stands there was written with it."""
+    return blake2b(repr(name).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class Cell(Protocol):

@@ -11,14 +11,13 @@ from typing import Any
 from msgspec import Struct, structs
 
 from mailerq.budget import ALL_RATES, MESSAGE_RATES, Budget, named
-from mailerq.explained import Limit, Remote, Row, SiteSeen
+from mailerq.explained import MOST_DOMAINS, Limit, Remote, Row, SiteSeen, shortness
 from mailerq.lane import LaneKey
 from mailerq.limits import Value
 from mailerq.route import Route
 from mailerq.site import Site
 from mailerq.terms import Terms
 
-MOST_DOMAINS = 10  # that are named; the others are counted
 NEVER = float("inf")
 WINDOW = "growing connections"  # as ``paths.py`` calls it
 PAUSE = "pause"
@@ -45,7 +44,7 @@ def place(source: str, line: int) -> str:
 
 def name_of(site: Site) -> str:
     """The domain that stands for a site: the shortest of those with the fewest dots; without any, its first host."""
-    return min(site.domains, key=lambda name: (name.count("."), len(name), name), default=site.key[0])
+    return min(site.domains, key=shortness, default=site.key[0])
 
 
 def row(site: Site, around: Around) -> Row:
@@ -74,7 +73,7 @@ def explain(site: Site, around: Around, known: bool = True) -> SiteSeen:
     return SiteSeen(
         name=name_of(site),
         known=known,
-        domains=sorted(site.domains, key=lambda name: (name.count("."), len(name), name))[:MOST_DOMAINS],
+        domains=sorted(site.domains, key=shortness)[:MOST_DOMAINS],
         domain_count=len(site.domains),
         waiting=waiting,
         parked=parked,

@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+MOST_DOMAINS = 10  # of a site that are named; the others are counted
+
+
+def shortness(domain: str) -> tuple[int, int, str]:
+    """The order in which domains stand for their site: those with the fewest dots first, the shortest of these."""
+    return domain.count("."), len(domain), domain
+
 
 class Limit(Struct, frozen=True, omit_defaults=True):
     """One thing that limits a site, or may. ``place``: the line of the configuration that says so; ``scope``: for which

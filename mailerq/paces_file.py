@@ -14,7 +14,6 @@ import mmap
 import os
 from array import array
 from collections.abc import Callable
-from hashlib import blake2b
 from math import isfinite
 from pathlib import Path
 from struct import Struct
@@ -23,6 +22,7 @@ from zlib import crc32
 
 from twisted.logger import Logger
 
+from mailerq.commons import digest_of
 from mailerq.files import lock
 
 _log = Logger()
@@ -121,8 +121,8 @@ class PacesFile:
             raise
 
     def slot(self, name: tuple[object, ...]) -> Slot:
-        """The slot of that name; there is one at a time. Names are told apart by their ``repr``."""
-        digest = blake2b(repr(name).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        """The slot of that name; there is one at a time."""
+        digest = digest_of(name)
         found = self._slots.get(digest)
         return Slot(self, digest, 0) if found is None else found
 
@@ -232,6 +232,12 @@ def rate_bits(digest: tuple[int, int], interval: float) -> int:
     """Interval and check of a slot, as the integer that has their bits."""
     bits: int = _BITS.unpack(_RATE_WORD.pack(interval, _check(_DIGEST.pack(*digest), interval)))[0]
     return bits
+
+
+def interval_of(bits: int) -> float:
+    """The interval that ``rate_bits`` put there."""
+    interval: float = _RATE_WORD.unpack(_BITS.pack(bits))[0]
+    return interval
 
 
 def believed(written: bytes, now: float) -> list[tuple[tuple[int, int], float, int]]:

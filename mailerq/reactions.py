@@ -21,7 +21,7 @@ from mailerq.site import Site
 from mailerq.slowdown import SlowDown
 from mailerq.warmup import Warmup
 from mailerq.workers.changes import Change, Paused, Resumed, Slowed, Warmed
-from mailerq.workers.memory import PAUSED, SLOWED, WARMED, as_slowed, slowed_note
+from mailerq.workers.memory import PAUSED, SLOWED, WARMED, slowed_note, slowed_of
 
 _log = Logger()
 
@@ -52,14 +52,9 @@ class Reactions:
 
     def _read_slowed(self) -> list[str]:
         """The slow-downs that were noted. Returns what of it cannot be used."""
-        problems = []
-        noted = self._read(SLOWED) or []
-        for note in noted if isinstance(noted, list) else [noted]:
-            try:
-                one = as_slowed(note)
-                self._slowed.setdefault(one.site, {})[one.source] = one.slowdown
-            except ValueError as error:
-                problems.append(f"slow-down: {error}")
+        slowed, problems = slowed_of(self._read(SLOWED))
+        for one in slowed:
+            self._slowed.setdefault(one.site, {})[one.source] = one.slowdown
         return problems
 
     def _read(self, section: str) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from mailerq.shared_table import Lock, Table, digest_of
+from mailerq.shared_table import Lock, Table, words_of
 
 COLUMN = 3  # words: how many it has; since when it wants one more (0: it does not); of how many all together may have
 WORKERS = 4  # where in the head the number of workers stands
@@ -98,7 +98,7 @@ class SharedCount:
 
     def __init__(self, columns: Columns, name: tuple[object, ...]) -> None:
         self._columns = columns
-        self._digest = digest_of(name)
+        self._digest = words_of(name)
         self._generation = -1
         self._at = 0
         self._alone = 0

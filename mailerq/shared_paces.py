@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from struct import Struct
 
-from mailerq.paces_file import ORDERED, believed, look_at_what_is_there, rate_bits
-from mailerq.shared_table import FileTable, Lock, Table, digest_of
+from mailerq.paces_file import ORDERED, believed, interval_of, look_at_what_is_there, rate_bits
+from mailerq.shared_table import FileTable, Lock, Table, words_of
 
 HEAD = 4  # words: one slot
 WIDTH = 4  # words: digest, due, interval and check
 _DUE, _RATE = 2, 3
-_INTERVAL = Struct("@fI")
-_BITS = Struct("@Q")
 
 
 class PaceCell:
@@ -29,7 +26,7 @@ class PaceCell:
     def __init__(self, table: Table, lock: Lock, name: tuple[object, ...], seconds: Callable[[], float]) -> None:
         self._table = table
         self._lock = lock
-        self._digest = digest_of(name)
+        self._digest = words_of(name)
         self._generation = -1
         self._at = 0
         self._bits = 0
@@ -51,7 +48,7 @@ class PaceCell:
         bits = table.integers[at + _RATE]
         if bits != self._bits:
             self._bits = bits
-            self._interval = _INTERVAL.unpack(_BITS.pack(bits))[0]
+            self._interval = interval_of(bits)
         return table.words[at + _DUE], self._interval
 
     def write(self, due: float, interval: float) -> None:

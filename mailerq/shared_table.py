@@ -15,12 +15,13 @@ import fcntl
 import mmap
 import os
 from collections.abc import Callable
-from hashlib import blake2b
 from pathlib import Path
 from struct import Struct
 from types import TracebackType
 
 from twisted.logger import Logger
+
+from mailerq.commons import digest_of
 
 _log = Logger()
 
@@ -68,10 +69,9 @@ class Lock:
             self._file = None
 
 
-def digest_of(name: tuple[object, ...]) -> tuple[int, int]:
-    """By which a name is found; names are told apart by their ``repr``."""
-    digest = blake2b(repr(name).encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    first, second = _DIGEST.unpack(digest)
+def words_of(name: tuple[object, ...]) -> tuple[int, int]:
+    """The digest by which a name is found, as the two words that stand in its slot."""
+    first, second = _DIGEST.unpack(digest_of(name))
     return first or 1, second
 
 

@@ -6,12 +6,10 @@ import itertools
 import os
 import random
 import secrets
-import signal
 import socket
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from twisted.application.internet import TimerService
 from twisted.application.service import IService, MultiService
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
@@ -33,6 +31,7 @@ from mailerq.local import LocalAddresses
 from mailerq.log import open_log
 from mailerq.notes import AnyNotes, Notes
 from mailerq.paces_file import PacesFile
+from mailerq.process import each, end_in_failure, on_hangup
 from mailerq.queues import make_broker
 from mailerq.resolver import Resolver
 from mailerq.scheduler import Connect, Scheduler
@@ -145,28 +144,12 @@ class Engine(MultiService):
             self._refuse(f"journal: {error}")
             return
         try:
-            store, folder = self.settings.limits_store, self.settings.state
-            self.memory, self.notes = open_state(
-                self.reactor, folder, self.worker, self.parent_link, by_store=store is not None
-            )
-            if store is not None:
-                from mailerq.limits_store.engine_store import make_store
-
-                self.limits_store = make_store(self.reactor, store, folder, self.worker, self.dice)
+            self._open_state()
         except OSError as error:
             self._refuse(f"state: {error}")
             return
-        connect = smtp_connector(self.reactor, lambda: self.settings)
-        scheduler = Scheduler(
-            self.reactor,
-            self.settings,
-            connect,
-            self.dice,
-            memory=self.memory if isinstance(self.memory, PacesFile) else None,
-            notes=self.notes,
-            commons=self._commons(),
-        )
-        self.scheduler = scheduler
+        self.scheduler = scheduler = self._make_scheduler()
+        local = LocalAddresses(self.reactor.seconds)
         self.deliveries = Deliveries(
             self.reactor,
             self.settings,
@@ -175,25 +158,22 @@ class Engine(MultiService):
             scheduler=scheduler,
             journal=self.journal,
             events=self.events,
-            local=LocalAddresses(self.reactor.seconds),
+            local=local,
             fellows=fellows,
         )
         self.deliveries.on_loss = self._await_broker
         if self.settings.queues.by_address:
-            self._take_by_address()
+            self._take_by_address(self.deliveries, local)
         _say_what_is_on(self.settings, self.path)
         _allow_files(self.settings)
         self.broker.consume(self.settings.queues.outbox, self.deliveries, self.settings.queues.window)
         IService(self.broker).startService()
         self._await_broker()
-        journal = self.journal
         if self.limits_store is not None:
             self.limits_store.startService()
-        self._each(1.0, lambda: journal.tick(self.broker.connected))
-        self._each(60.0, lambda: scheduler.hosts.forget_old(self.reactor.seconds()))
-        self._each(1.0, lambda: scheduler.reactions.tick(self.reactor.seconds()))
-        self._each(1.0, self.memory.tick)
-        self._on_hangup()
+        self._keep_time(self.journal, scheduler)
+        # a parent says by itself when to reload
+        on_hangup(self.reactor, self.reload if self.parent_link is None else self.log.reopen)
         self._answer()
         if self.settings.manhole:
             self._open_manhole(self.worker.own(self.settings.manhole))
@@ -202,10 +182,36 @@ class Engine(MultiService):
         patience = self.settings.smtp.timeouts.end + SLOW
         return open_journal(self.settings.journal, self.worker, self.reactor.seconds, secrets.token_hex(6), patience)
 
-    def _each(self, seconds: float, call: Callable[[], None]) -> None:
-        timer = TimerService(seconds, call)
-        timer.clock = self.reactor
-        timer.setServiceParent(self)
+    def _open_state(self) -> None:
+        """Raises OSError."""
+        store, folder = self.settings.limits_store, self.settings.state
+        self.memory, self.notes = open_state(
+            self.reactor, folder, self.worker, self.parent_link, by_store=store is not None
+        )
+        if store is not None:
+            from mailerq.limits_store.engine_store import make_store
+
+            self.limits_store = make_store(self.reactor, store, folder, self.worker, self.dice)
+
+    def _make_scheduler(self) -> Scheduler:
+        return Scheduler(
+            self.reactor,
+            self.settings,
+            smtp_connector(self.reactor, lambda: self.settings),
+            self.dice,
+            memory=self.memory if isinstance(self.memory, PacesFile) else None,
+            notes=self.notes,
+            commons=self._commons(),
+        )
+
+    def _keep_time(self, journal: Journal, scheduler: Scheduler) -> None:
+        """What is done again and again."""
+        assert self.memory is not None
+        reactor = self.reactor
+        each(self, reactor, 1.0, lambda: journal.tick(self.broker.connected))
+        each(self, reactor, 60.0, lambda: scheduler.hosts.forget_old(reactor.seconds()))
+        each(self, reactor, 1.0, lambda: scheduler.reactions.tick(reactor.seconds()))
+        each(self, reactor, 1.0, self.memory.tick)
 
     def _await_broker(self) -> None:
         """At the start, and each time the broker was lost: it may turn out that it can never be used again."""
@@ -230,18 +236,13 @@ class Engine(MultiService):
         _log.critical("cannot run: {why}", why=why)
         if self.parent_link is not None:
             self.parent_link.refused(why)
-        self.reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
-        self.reactor.callWhenRunning(self.reactor.stop)
+        end_in_failure(self.reactor)
 
-    def _take_by_address(self) -> None:
+    def _take_by_address(self, deliveries: Deliveries, local: LocalAddresses) -> None:
         """Take jobs that only this machine can send, and give those away that only another can."""
         from mailerq.elsewhere import LOOK, Elsewhere
 
-        assert self.deliveries is not None
-        local = LocalAddresses(self.reactor.seconds)
-        elsewhere = self.deliveries.elsewhere = Elsewhere(
-            self.broker, self.settings.queues.outbox, self.reactor.seconds
-        )
+        elsewhere = deliveries.elsewhere = Elsewhere(self.broker, self.settings.queues.outbox, self.reactor.seconds)
 
         def look() -> None:
             settings = self.settings
@@ -249,7 +250,7 @@ class Engine(MultiService):
             queues = elsewhere.queues([address for address in known if local.has(address)])
             self.broker.consume_beside(queues, settings.queues.window)
 
-        self._each(LOOK, look)
+        each(self, self.reactor, LOOK, look)
 
     def _commons(self) -> Commons | None:
         if self.limits_store is not None:
@@ -274,17 +275,6 @@ class Engine(MultiService):
         if self.memory is not None:
             self.memory.close()
         self.log.close()
-
-    def _on_hangup(self) -> None:
-        hung_up_on = self.reload if self.parent_link is None else self.log.reopen  # the parent says when to reload
-
-        def hung_up(number: int, frame: Any) -> None:
-            self.reactor.callFromThread(hung_up_on)
-
-        try:
-            signal.signal(signal.SIGHUP, hung_up)
-        except ValueError:  # not in the main thread: nobody can hang up on us
-            _log.debug("no SIGHUP in this thread")
 
     def reload(self) -> None:
         """Read the configuration again; what is wrong with it is said, and nothing changes then. The log is opened anew

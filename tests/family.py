@@ -15,7 +15,7 @@ from mailerq.settings import parse
 from mailerq.worker import Worker
 from mailerq.workers.life import TO_PARENT, TO_WORKER, Life
 from mailerq.workers.lines import Lines
-from mailerq.workers.messages import ToParent, to_worker, written
+from mailerq.workers.messages import Ready, ToParent, to_worker, written
 from mailerq.workers.parent import Parent
 
 NOW = 1_700_000_000.0
@@ -98,6 +98,12 @@ class Family:
             raise OSError(11, "Resource temporarily unavailable")
         self.lives += 1
         self.processes[worker.index] = FakeProcess(life, worker, 1000 + self.lives)
+
+    def start(self) -> None:
+        """Start it; all workers take jobs."""
+        self.parent.startService()
+        for process in self.processes.values():
+            process.say(Ready())
 
     def end(self) -> None:
         """Stop it all."""

@@ -21,7 +21,7 @@ from mailerq.explain_text import text
 from mailerq.explained import JobSeen, Limit, Note, PauseSeen, Remote, Row, SiteSeen, Total, WorkerSeen
 from mailerq.workers import merged
 from mailerq.workers.changes import Paused, Resumed
-from mailerq.workers.messages import Answer, Ask, Ready
+from mailerq.workers.messages import Answer, Ask
 from mailerq.workers.telling import MOST_OPEN, PIECE, Telling
 from tests.family import NOW, Family
 
@@ -112,9 +112,7 @@ class AsOneTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.family = Family(self)
         self.parent, self.clock, self.processes = self.family.parent, self.family.clock, self.family.processes
-        self.parent.startService()
-        for process in self.processes.values():
-            process.say(Ready())
+        self.family.start()
 
     def tearDown(self) -> None:
         self.family.end()

@@ -55,6 +55,11 @@ class LossyBroker(MemoryBroker):
         return True
 
     def lose(self, reason: str) -> None:
+        self._forget_what_was_said()
+        super().lose(reason)
+
+    def _forget_what_was_said(self) -> None:
+        """Of what was on its way to the broker, each thing came there, or not."""
         now = self._clock.seconds()
         for taken, publications, _, possible in self._under_way:
             if possible and not (taken is not None and taken.stale) and self.dice.random() < 0.5:
@@ -66,7 +71,6 @@ class LossyBroker(MemoryBroker):
             else:
                 self.queues.give_back(message)
         self.unread.clear()
-        super().lose(reason)
 
 
 class DoubleTests(SynchronousTestCase):

@@ -49,17 +49,7 @@ class SharedBroker(LossyBroker):
         """What it has in hand is given to others."""
         self.dropped = True
         self._read_old()
-        now = self._clock.seconds()
-        for taken, publications, _, possible in self._under_way:
-            if possible and not (taken is not None and taken.stale) and self.dice.random() < 0.5:
-                for publication in publications:
-                    self.queues.put(publication, now)
-        for _, message in self.unread:
-            if self.dice.random() < 0.5:
-                self.queues.remove(message)
-            else:
-                self.queues.give_back(message)
-        self.unread.clear()
+        self._forget_what_was_said()
         for taken in self._in_hand.values():
             self.queues.give_back(taken._message)
         self._tell_peers()

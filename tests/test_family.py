@@ -29,9 +29,7 @@ class FamilyTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.family = Family(self)
         self.parent, self.clock, self.processes = self.family.parent, self.family.clock, self.family.processes
-        self.parent.startService()
-        for process in self.processes.values():
-            process.say(Ready())
+        self.family.start()
 
     def tearDown(self) -> None:
         if self.parent._stopped is None:

@@ -242,10 +242,7 @@ class AmqpBroker(Service):
         Deferred.fromCoroutine(self._declare(session, queue)).addErrback(self._undeclared, session, queue)
 
     async def _declare(self, session: Session, queue: str) -> None:
-        try:
-            await self._queues.declare(session.link, queue)
-        except NotAsWished as difference:
-            log.info("the queue {queue!r} is used as it is: {why}", queue=queue, why=str(difference))
+        await self._queues.use(session.link, queue)
         session.declared_now(queue)
 
     def _undeclared(self, failure: Any, session: Session, queue: str) -> None:

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from mailerq.queues.amqp_consumer import PAUSE, reason_of
 from mailerq.queues.amqp_link import MAIN
-from mailerq.queues.amqp_queues import AmqpQueues, NotAsWished
+from mailerq.queues.amqp_queues import AmqpQueues
 
 if TYPE_CHECKING:
     from mailerq.queues.amqp_session import Session
@@ -99,10 +99,7 @@ class AmqpBeside:
             session.give_back_aside()
 
     async def _start(self, session: Session, queue: str) -> None:
-        try:
-            await self._queues.declare(session.link, queue)
-        except NotAsWished as difference:
-            log.info("the queue {queue!r} is used as it is: {why}", queue=queue, why=str(difference))
+        await self._queues.use(session.link, queue)
         await session.consumers.acquire()  # a prefetch is for the consumer that is begun next
         try:
             main = session.link.channels[MAIN]

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
 
 from mailerq.queues.amqp_link import MAIN, LinkLost
-from mailerq.queues.amqp_queues import AmqpQueues, NotAsWished
+from mailerq.queues.amqp_queues import AmqpQueues
 from mailerq.queues.prefetch import Prefetch
 
 if TYPE_CHECKING:
@@ -164,10 +164,7 @@ class AmqpConsumer:
     async def _start(self, session: Session, prefetch: int) -> None:
         queue = self._queue
         if queue not in session.declared:
-            try:
-                await self._queues.declare(session.link, queue)
-            except NotAsWished as difference:
-                log.info("the queue {queue!r} is used as it is: {why}", queue=queue, why=str(difference))
+            await self._queues.use(session.link, queue)
             if not await self._queues.exists(session.link, queue):
                 raise LinkLost(f"the queue {queue!r} does not exist")
             session.declared.add(queue)

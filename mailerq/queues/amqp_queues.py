@@ -83,6 +83,13 @@ class AmqpQueues:
         finally:
             self._gate.release()
 
+    async def use(self, link: Link, name: str) -> None:
+        """The same; a queue that is not as wished is used as it is, and that is said."""
+        try:
+            await self.declare(link, name)
+        except NotAsWished as difference:
+            log.info("the queue {queue!r} is used as it is: {why}", queue=name, why=str(difference))
+
     async def exists(self, link: Link, name: str) -> bool:
         """Whether there is a queue of that name."""
         return await self._ready(link, name) is not None

@@ -28,12 +28,10 @@ class Memory:
         self.warmup = Warmup((), noted(WARMED) or {})
         self.problems += self.warmup.problems
         self._slowed: dict[tuple[tuple[str, ...], str | None], SlowDown] = {}
-        slowed = noted(SLOWED) or []
-        for note in slowed if isinstance(slowed, list) else [slowed]:
-            try:
-                self._slow(as_slowed(note))
-            except ValueError as error:
-                self.problems.append(f"slow-down: {error}")
+        slowed, problems = slowed_of(noted(SLOWED))
+        self.problems += problems
+        for one in slowed:
+            self._slow(one)
 
     def sections(self) -> dict[str, Callable[[], Any]]:
         """What is to be noted, made when it is written."""
@@ -110,7 +108,18 @@ def slowed_note(site: tuple[str, ...], source: str | None, slowdown: SlowDown) -
     return {"site": site, "source": source, "slowdown": msgspec.to_builtins(slowdown)}
 
 
-def as_slowed(note: object) -> Slowed:
+def slowed_of(noted: Any) -> tuple[list[Slowed], list[str]]:
+    """The slow-downs of that section of the notes, and what of it cannot be used."""
+    found, problems = [], []
+    for note in noted if isinstance(noted, list) else [noted] if noted else []:
+        try:
+            found.append(_as_slowed(note))
+        except ValueError as error:
+            problems.append(f"slow-down: {error}")
+    return found, problems
+
+
+def _as_slowed(note: object) -> Slowed:
     """What was noted. Raises ValueError, with a text for people."""
     if not isinstance(note, dict):
         raise ValueError("is no object")

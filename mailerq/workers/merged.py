@@ -11,7 +11,19 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mailerq.explained import JobSeen, Limit, Line, Note, Remote, Row, SiteSeen, Total, WorkerSeen
+from mailerq.explained import (
+    MOST_DOMAINS,
+    JobSeen,
+    Limit,
+    Line,
+    Note,
+    Remote,
+    Row,
+    SiteSeen,
+    Total,
+    WorkerSeen,
+    shortness,
+)
 
 NEVER = float("inf")
 EACH_HAS = ("growing connections", "max-queue")  # limits that each worker has for itself
@@ -79,7 +91,7 @@ def _sums(same: Sequence[Any]) -> dict[str, int]:
 def _name(same: Sequence[Any]) -> str:
     """As ``explain.name_of`` chooses it."""
     names: list[str] = [one.name for one in same]
-    return min(names, key=lambda name: (name.count("."), len(name), name))
+    return min(names, key=shortness)
 
 
 def _earliest(times: Iterable[float | None]) -> float | None:
@@ -147,7 +159,7 @@ def _site(by_worker: Mapping[int, SiteSeen], now: float) -> SiteSeen:
         binding,
         **counts,
         name=_name(same),
-        domains=sorted(domains, key=lambda name: (name.count("."), len(name), name))[:10],
+        domains=sorted(domains, key=shortness)[:MOST_DOMAINS],
         domain_count=max(len(domains), *(one.domain_count for one in same)),
         speed=sum(one.speed for one in same),
         next=_earliest(one.next for one in same if one.binds == binding.binds),

@@ -6,12 +6,10 @@ What one worker finds out and all must know goes through it, and is noted by it.
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -20,6 +18,7 @@ from mailerq import __version__
 from mailerq.admin.control import control_service
 from mailerq.files import lock
 from mailerq.notes import Notes
+from mailerq.process import each, end_in_failure, on_hangup
 from mailerq.settings import Settings, SettingsError, parse, running
 from mailerq.shared_memory import clear_dead
 from mailerq.worker import Worker
@@ -67,7 +66,7 @@ class Parent(MultiService):
     def startService(self) -> None:
         """Start all workers at once. Where those of an earlier parent still finish what is on the wire, wait."""
         super().startService()
-        self._on_hangup()
+        on_hangup(self.reactor, self.reload)
         state = Path(self.settings.state)
         try:
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -91,9 +90,7 @@ class Parent(MultiService):
         self.answers = AsOne(self)
         if self.settings.control:
             control_service(self.reactor, self.settings.control, self.answers).setServiceParent(self)
-        ticking = TimerService(1.0, self._forget_old)
-        ticking.clock = self.reactor
-        ticking.setServiceParent(self)
+        each(self, self.reactor, 1.0, self._forget_old)
         for index in range(self.count):
             self._start(index)
 
@@ -204,16 +201,9 @@ class Parent(MultiService):
     def _refuse(self, why: str) -> None:
         """There is nothing to be done without a person: say why, and end with status 1."""
         _log.critical("cannot run: {why}", why=why)
-        self.reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
-        self.reactor.callWhenRunning(self.reactor.stop)
+        end_in_failure(self.reactor)
 
     # -- reload ------------------------------------------------------------------------------------------------------
-
-    def _on_hangup(self) -> None:
-        try:
-            signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.reload))
-        except ValueError:  # not in the main thread: nobody can hang up on us
-            _log.debug("no SIGHUP in this thread")
 
     def reload(self) -> None:
         """Read the configuration again, and have all workers use it; what is wrong with it is said once, and nothing

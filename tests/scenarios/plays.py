@@ -74,6 +74,14 @@ def one_in(seconds: float) -> list[dict[str, Any]]:
     ]
 
 
+async def publish_in_size(stage: Stage) -> None:
+    """60 jobs for each host, of ``SIZE`` bytes."""
+    text = "Subject: hello\r\n\r\n"
+    text += "x" * (SIZE - len(text) - 2) + "\r\n"
+    for domain in stage.hosts:
+        await stage.publish(domain, 60, text)
+
+
 @play(
     {limit["domain"]: Stamper() for limit in one_in(APART)},
     limits=one_in(APART),
@@ -83,10 +91,7 @@ def one_in(seconds: float) -> list[dict[str, Any]]:
 async def lives(stage: Stage) -> None:
     """An engine that is killed again and again, and stopped once, mostly right after a mail."""
     dice = random.Random(os.environ.get("SEED", "1"))
-    text = "Subject: hello\r\n\r\n"
-    text += "x" * (SIZE - len(text) - 2) + "\r\n"
-    for domain in stage.hosts:
-        await stage.publish(domain, 60, text)
+    await publish_in_size(stage)
     end = reactor.seconds() + (120.0 if FULL else 32.0)
     count = 0
     while reactor.seconds() < end:
@@ -110,10 +115,7 @@ async def lives(stage: Stage) -> None:
 async def killed_workers(stage: Stage) -> None:
     """Workers that are killed again and again, mostly right after a mail, while the others go on."""
     dice = random.Random(os.environ.get("SEED", "1"))
-    text = "Subject: hello\r\n\r\n"
-    text += "x" * (SIZE - len(text) - 2) + "\r\n"
-    for domain in stage.hosts:
-        await stage.publish(domain, 60, text)
+    await publish_in_size(stage)
     await stage.live()
     end = reactor.seconds() + (120.0 if FULL else 32.0)
     stage.notes["lives"] = 0
