@@ -3,6 +3,7 @@ where the time goes.
 
     python benchmarks/engine.py [--broker embedded rabbitmq] [--count 20000] [--sizes 2000 50000] [--workers 2]
     python benchmarks/engine.py --steps           # where the time goes
+    python benchmarks/engine.py --workers 2 --share 0.3   # where neither broker nor host is the limit
     python benchmarks/engine.py --latency         # from a publication to the host's 250, at half the full rate
     python benchmarks/engine.py --start           # from exec to the first delivery
     python benchmarks/engine.py --tls             # what STARTTLS costs on connections that are used again
@@ -126,6 +127,7 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="+", help="bytes a message (2000 and 50000; else 2000)")
     parser.add_argument("--domains", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="worker processes")
+    parser.add_argument("--share", type=float, default=0, help="of a core that each worker may use (all; needs root)")
     parser.add_argument("--rounds", type=int, default=3, help="with --tls: runs of each kind (3)")
     parser.add_argument("--steps", action="store_true", help="sample where the time goes (costs about 2 %%)")
     parser.add_argument("--lines", action="store_true", help="with --steps: the hottest lines too")
@@ -142,7 +144,7 @@ def main() -> None:
     other = asked.latency or asked.start or asked.tls or asked.memory or asked.publish
     sizes = asked.sizes or ([2000] if other else [2000, 50000])
     plans = [
-        Plan(broker, size, asked.count, asked.domains, asked.workers, asked.log, steps=asked.steps)
+        Plan(broker, size, asked.count, asked.domains, asked.workers, asked.log, steps=asked.steps, share=asked.share)
         for broker in asked.broker
         for size in sizes
     ]

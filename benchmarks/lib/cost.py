@@ -25,7 +25,8 @@ STARTED = 3.0  # seconds after which an engine that finds nothing to do has star
 
 @attrs.frozen
 class Plan:
-    """What is run. ``tls``: against a host that offers STARTTLS, and is used so."""
+    """What is run. ``tls``: against a host that offers STARTTLS, and is used so. ``share``: what each worker
+    may use of a core; 0: all that there is."""
 
     broker: str
     size: int = 2000
@@ -36,6 +37,7 @@ class Plan:
     own_sink: bool = False
     tls: bool = False
     steps: bool = False
+    share: float = 0
 
 
 @attrs.frozen
@@ -90,16 +92,20 @@ def measure(plan: Plan) -> Cost:
         sink = OwnSink(folder, tls=certificate(folder) if plan.tls else None) if own else SmtpSink()
         try:
             config = configure(folder, broker, sink.port, plan)
-            idle = starting_cost(folder, config, plan.steps)
+            idle = starting_cost(folder, config, plan)
             broker.fill(jobs(plan.count, plan.size, plan.domains))
-            return _run(plan, EngineProcess(folder, config, sampled=plan.steps), broker, sink, idle)
+            return _run(plan, _start(folder, config, plan), broker, sink, idle)
         finally:
             sink.close()
 
 
-def starting_cost(folder: Path, config: Path, sampled: bool) -> float:
+def _start(folder: Path, config: Path, plan: Plan) -> EngineProcess:
+    return EngineProcess(folder, config, sampled=plan.steps, cores=plan.share * plan.workers)
+
+
+def starting_cost(folder: Path, config: Path, plan: Plan) -> float:
     """CPU seconds of an engine that finds nothing to do."""
-    engine = EngineProcess(folder, config, sampled=sampled)
+    engine = _start(folder, config, plan)
     try:
         until = time.monotonic() + STARTED
         engine.wait(lambda: time.monotonic() > until, STARTED + 10)

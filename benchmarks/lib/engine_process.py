@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lib.processes import cpu, memory
+from benchmarks.lib.quota import Quota
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
@@ -41,13 +42,17 @@ def address(number: int) -> str:
 
 
 class EngineProcess:
-    """A running engine; with ``workers`` in its configuration, all its processes are counted as one."""
+    """A running engine; with ``workers`` in its configuration, all its processes are counted as one.
 
-    def __init__(self, folder: Path, config: Path, *, sampled: bool = False) -> None:
+    ``cores``: how much processor time it may use; 0: no bound.
+    """
+
+    def __init__(self, folder: Path, config: Path, *, sampled: bool = False, cores: float = 0) -> None:
         self.folder = folder
         self.samples = folder / "samples.json"
         self.log = folder / "twistd.log"
         script = [str(ROOT / "benchmarks" / "sampled.py")] if sampled else ["-c", _TWISTD]
+        self._quota = Quota(cores) if cores else None
         self.began = time.monotonic()
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -56,6 +61,7 @@ class EngineProcess:
                 stderr=subprocess.STDOUT,
                 cwd=folder,
                 env=os.environ | {"PYTHONPATH": str(ROOT), "SAMPLES": str(self.samples)},
+                preexec_fn=self._quota.enter if self._quota else None,  # noqa: PLW1509 - no threads here
             )
 
     def cpu(self) -> float:
@@ -84,3 +90,5 @@ class EngineProcess:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        if self._quota is not None:
+            self._quota.close()
