@@ -55,7 +55,8 @@ class State(StrEnum):
 class Outcome(msgspec.Struct, frozen=True):
     """How one mail's talk, or one connection's set-up, ended: what the wire knows, without the job's history.
 
-    ``description`` is never empty except for a success to which the host gave no text.
+    ``description`` is never empty except for a success to which the host gave no text. ``reasons`` and ``passing`` are
+    of a message that could not be made (``responsive``): its causes, and whether it may be made later.
     """
 
     type: Type
@@ -64,6 +65,8 @@ class Outcome(msgspec.Struct, frozen=True):
     status: str | None = None
     description: str = ""
     in_doubt: bool = False
+    reasons: tuple[str, ...] = ()
+    passing: bool = False
 
 
 class Peer(msgspec.Struct, frozen=True):

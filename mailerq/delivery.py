@@ -21,21 +21,22 @@ from zope.interface import implementer
 
 from mailerq import verdict as fate
 from mailerq.attempt import Outcome, Peer, Type, utc
+from mailerq.content.keeping import Keeping
 from mailerq.doubles import Doubles
 from mailerq.elsewhere import LATER, Elsewhere
 from mailerq.events import Events
 from mailerq.fellows import Fellows
 from mailerq.interfaces import IBroker, ITaken, ITaker
 from mailerq.job import Invalid, read
-from mailerq.job import Smarthost as JobSmarthost
 from mailerq.journal import Journal
 from mailerq.lane import LaneKey, Link
 from mailerq.local import LocalAddresses
 from mailerq.mail import Mail
+from mailerq.properties import Smarthost as JobSmarthost
 from mailerq.record import record
 from mailerq.resolver import Resolver
 from mailerq.responses import SUCCESS, Reaction
-from mailerq.result import publications, refused
+from mailerq.result import IN_STORE, NOT_KEPT, Kept, publications, refused
 from mailerq.retry import deadline
 from mailerq.returning import Returning
 from mailerq.route import NoHosts, NullMx, Route
@@ -80,6 +81,7 @@ class Deliveries(Returning):
         events: Events,
         local: LocalAddresses,
         fellows: Fellows | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self.in_hand: set[Mail] = set()
         self._clock = clock
@@ -92,6 +94,7 @@ class Deliveries(Returning):
         self._local = local
         self._doubles = Doubles(broker.transactional)
         self._fellows = fellows
+        self._keeping = keeping
         self._undecided = set()
         self._broke: dict[bytes, int] = {}
         self._stopping = False
@@ -170,8 +173,6 @@ class Deliveries(Returning):
         job, policy = mail.job, self._settings.delivery
         mail.deadline = deadline(job, policy.max_delivery_time, mail.seen)
         outcome = fate.expired(job, policy, now) if job.attempts or now > mail.deadline else None
-        if outcome is None and job.is_responsive:
-            outcome = Outcome(Type.RESPONSIVE, description="responsive messages are not supported by this version")
         if outcome is not None:
             self._end(mail, outcome)
             return
@@ -384,8 +385,27 @@ class Deliveries(Returning):
         if mail.taken.stale:  # it comes again, and is settled then
             self._journal.adrift(mail.identity)
             return
+        keeping = self._keeping
+        if keeping is None:
+            self._publish(mail, verdict, again, NOT_KEPT)
+        elif keeping.concerns(mail, verdict):
+            keeping.keep(mail, verdict, partial(self._kept, mail, mail.taken, verdict, again))
+        else:
+            self._publish(mail, verdict, again, IN_STORE)
+
+    def _kept(self, mail: Mail, taken: ITaken, verdict: fate.Verdict, again: bool, kept: Kept) -> None:
+        """Its body was stored, which took a while."""
+        if mail.taken is not taken:
+            return  # it came again, and is settled by that
+        if taken.stale:
+            self._journal.adrift(mail.identity)
+            return
+        self._publish(mail, verdict, again, kept)
+
+    def _publish(self, mail: Mail, verdict: fate.Verdict, again: bool, kept: Kept) -> None:
         extra = mail.reaction.set if mail.reaction is not None else {}
-        written = publications(mail.job, verdict, self._settings.queues, mail.identity, mail.seen, extra=extra)
+        names = self._settings.queues
+        written = publications(mail.job, verdict, names, mail.identity, mail.seen, extra=extra, kept=kept)
         if again and self._fellows is not None and not self._broker.transactional:
             self._may_be_doubled(self._fellows, written)
         mail.taken.settle(written, partial(self._settled, mail, mail.taken))
@@ -393,6 +413,8 @@ class Deliveries(Returning):
     def _settled(self, mail: Mail, taken: ITaken, done: bool) -> None:
         if done:
             self.in_hand.discard(mail)
+            if self._keeping is not None and mail.verdict is not None:
+                self._keeping.settled(mail, mail.verdict)
             if self._broker.transactional:
                 self._journal.settled(mail.identity)
             else:
@@ -458,6 +480,8 @@ class Deliveries(Returning):
             if not taken.stale:
                 taken.give_back()
         await drained
+        if self._keeping is not None:
+            await self._keeping.close()
         await self._broker.drain()
         self._journal.close(self._broker.connected)
 

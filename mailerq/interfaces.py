@@ -116,6 +116,24 @@ class BrokerRefused(Exception):
     """The broker cannot be used, and trying again would be in vain. The text says why and what to do."""
 
 
+class IMessageStore(Interface):
+    """Bodies by key. A Twisted service besides. Where it cannot be reached, each Deferred fails with ConnectionError,
+    within the time-out it was made with, whose text names the store without a password."""
+
+    def get(key: str) -> Deferred[bytes | None]:
+        """The body; None: it is not there (or its time is over)."""
+
+    def put(key: str, body: bytes, expires: float | None) -> Deferred[None]:
+        """Keep a body, in place of what was there; fires once a crash cannot lose it. ``expires`` (epoch seconds): when
+        ``sweep`` may remove it; None: never."""
+
+    def remove(key: str) -> Deferred[None]:
+        """Forget a body; none there is fine."""
+
+    def sweep(now: float) -> Deferred[int]:
+        """Remove bodies whose time is over, a bounded number at a time; how many were removed."""
+
+
 class IMail(Interface):
     """What a connection needs to know of a mail."""
 

@@ -11,93 +11,18 @@ import zlib
 from calendar import timegm
 from datetime import UTC, datetime
 from json.decoder import scanstring  # type: ignore[attr-defined]
-from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
 from mailerq.attempt import Attempt, Type
 from mailerq.bounce_classes import GREYLISTED
+from mailerq.properties import Entry, Flag, Known, Queues, Smarthost
 
 MAX_UNPACKED = 256 * 1024 * 1024  # bytes a compressed body may unpack to: more is no mail, but a bomb
 
 
-_Whole = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-_Flag = bool | Literal[0, 1]
-_Name = Annotated[str, Meta(min_length=1, max_length=255)]
-
-
-class Queues(Struct, frozen=True):
-    """The ``queues`` of a job: they replace all configured result queues; None = none."""
-
-    results: _Name | None = None
-    success: _Name | None = None
-    failure: _Name | None = None
-    failures: _Name | None = None
-    retry: _Name | None = None
-    dsn: _Name | None = None
-
-    def __post_init__(self) -> None:
-        names = (self.results, self.success, self.failure, self.failures, self.retry, self.dsn)
-        if any(name and len(name.encode()) > 255 for name in names):
-            raise ValueError("Expected names of at most 255 bytes")
-
-
-class Smarthost(Struct, frozen=True):
-    """Where to deliver instead of to the MX."""
-
-    hostname: str | None = None
-    name: str | None = None
-    port: Annotated[int, Meta(ge=1, le=65535)] | Annotated[str, Meta(pattern="^[0-9]{1,5}$")] = 25
-    username: str | None = None
-    password: str | None = None
-
-    def __repr__(self) -> str:
-        return f"<Smarthost {self.hostname or self.name}:{self.port}>"  # never the password
-
-
-class _Next(Struct):
-    time: str
-
-
-class _Entry(Struct):
-    type: str = ""
-    source: Any = msgspec.field(default="", name="from")  # of these anything is taken: they are read for hints alone
-    bounce_class: Any = msgspec.field(default="", name="class")
-
-
-class Known(Struct):
-    """The properties that the contract knows, with the shapes it asks for."""
-
-    recipient: str | None = None
-    envelope: str | None = None
-    mime: Raw = Raw()
-    key: Annotated[str, Meta(min_length=1)] = ""
-    keepmime: _Flag = False
-    maxdelivertime: str = ""
-    maxattempts: _Whole | msgspec.UnsetType = msgspec.UNSET
-    retries: Annotated[list[_Whole], Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
-    nextattempt: _Next | None = None
-    delayed: str = ""
-    ips: list[str] | msgspec.UnsetType = msgspec.UNSET
-    pool: str = ""
-    queues: Queues | msgspec.UnsetType = msgspec.UNSET
-    smarthost: Smarthost | msgspec.UnsetType = msgspec.UNSET
-    dkim: dict[str, Any] | list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
-    dsn: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-    headers: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-    inlinecss: _Flag = False
-    normalize: _Flag = False
-    data: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-    tags: list[str] | msgspec.UnsetType = msgspec.UNSET
-    priority: Annotated[int, Meta(ge=0, le=255)] | msgspec.UnsetType = msgspec.UNSET
-    security: Literal["optional", "opportunistic", "required", "verified"] | msgspec.UnsetType = msgspec.UNSET
-    force: _Flag = False
-    results: list[_Entry] = []
-    seen: str = ""
-
-
-def _greylisted_from(results: list[_Entry]) -> str | None:
+def _greylisted_from(results: list[Entry]) -> str | None:
     """Where the last attempt came from, if it was greylisted."""
     last = next((entry for entry in reversed(results) if entry.type != Type.IDLE), None)
     if last is None or last.bounce_class != GREYLISTED or not isinstance(last.source, str):
@@ -126,12 +51,6 @@ _ADDRESS = re.compile(
     r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"|[^\s"<>()\[\]:;,\\@\x00-\x20\x7f]+)@[^\s<>@\x00-\x20\x7f]+'
 )
 _PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", re.DOTALL)
-_NOT_YET = {
-    "dkim": "signing",
-    "headers": "changing headers",
-    "data": "personalisation",
-    "inlinecss": "moving CSS into style attributes",
-}
 
 
 class Job(Struct, eq=False):
@@ -140,7 +59,8 @@ class Job(Struct, eq=False):
     ``problem`` says why it cannot be used, naming the property; None if it can. ``attempts`` counts the entries of
     ``results`` that are attempts (``idle`` is none), ``entries`` all of them, ``idles`` the ``idle`` ones at the end.
     Times are epoch seconds, None where the job gives none. ``added`` are the entries that were appended here.
-    ``is_responsive``: ``mime`` is a description of a message, not a message.
+    ``is_responsive``: ``mime`` is a description of a message, not a message. ``plain``: the message is in the job, and
+    nothing is to be done to it.
     """
 
     pieces: dict[str, Raw]
@@ -157,6 +77,7 @@ class Job(Struct, eq=False):
     attempts: int = 0
     idles: int = 0
     is_responsive: bool = False
+    plain: bool = True
     _greylisted_from: str | None = None
 
     def __post_init__(self) -> None:
@@ -194,13 +115,17 @@ class Job(Struct, eq=False):
                 self.seen, self.seen_id, self.turn = _read_seen(known.seen)
         except ValueError as error:
             return str(error)
-        return self._check_message() or self._check_smarthost() or self._check_not_yet()
+        if known.dkim or known.headers or known.data or known.inlinecss or known.normalize:  # UNSET is false
+            self.plain = False
+        return self._check_message() or self._check_smarthost()
 
     def _check_message(self) -> str | None:
         mime = memoryview(self.known.mime)
         if not mime:
+            self.plain = False
             return None if self.known.key else "mime: is missing, and there is no key"
         if mime[0] != _QUOTE:
+            self.plain = False
             self.is_responsive = mime[0] == _BRACE
             return None if self.is_responsive else "mime: expected a string or an object"
         return None
@@ -212,16 +137,6 @@ class Job(Struct, eq=False):
                 return "smarthost.hostname: is missing"
             if not 0 < int(smarthost.port) < 65536:
                 return "smarthost.port: expected 1 to 65535"
-        return None
-
-    def _check_not_yet(self) -> str | None:
-        """What would change the message, and is not there yet: sending it unchanged would be guessing."""
-        known = self.known
-        if not (known.dkim or known.headers or known.data or known.inlinecss):  # UNSET is false
-            return None
-        for name, what in _NOT_YET.items():
-            if getattr(known, name):
-                return f"{name}: {what} is not supported by this version; nothing was sent"
         return None
 
     def refuse_own_queue(self, outbox: str) -> None:
@@ -282,6 +197,10 @@ class Job(Struct, eq=False):
         be used, and are not responsive."""
         mime = self.known.mime
         return _decode_text(mime).encode() if memoryview(mime) else None
+
+    def described(self) -> bytes:
+        """The description (JSON) of a responsive message."""
+        return bytes(self.known.mime)
 
     def append(self, attempt: Attempt) -> None:
         """Make ``results`` one entry longer."""
@@ -428,7 +347,7 @@ def _unusable(pieces: dict[str, Raw], error: str) -> Job:
     """A job of which a known property has a wrong shape. Its own ``queues`` still hold, where they can be read, and so
     does its history."""
     known = Known()
-    for name, kind in (("queues", Queues), ("results", list[_Entry]), ("keepmime", _Flag)):
+    for name, kind in (("queues", Queues), ("results", list[Entry]), ("keepmime", Flag)):
         if name in pieces:
             try:
                 setattr(known, name, msgspec.json.decode(pieces[name], type=kind))

@@ -42,10 +42,19 @@ class Lane:
         self.turn = turn  # which of several local addresses is next
 
 
-class Link:
-    """One connection, as the scheduler sees it. ``mail`` is the one it was opened for, until it is ready."""
+class Preparing(Struct):
+    """The message of ``mail`` is being made. ``ready``: it is, but the connection still carries another."""
 
-    __slots__ = ("client", "host", "idle_since", "lane", "mail", "opened", "ready", "sent", "source")
+    mail: Mail
+    ready: bool = False
+    making: Any = None
+
+
+class Link:
+    """One connection, as the scheduler sees it. ``mail`` is the one it was opened for, until it is ready;
+    ``preparing`` is under way, with its mail, while the message of that one is made for it (None: it is not)."""
+
+    __slots__ = ("client", "host", "idle_since", "lane", "mail", "opened", "preparing", "ready", "sent", "source")
 
     def __init__(self, lane: Lane, host: Host, source: str | None, mail: Mail, now: float) -> None:
         self.lane = lane
@@ -57,6 +66,7 @@ class Link:
         self.ready: float | None = None
         self.idle_since = 0.0
         self.sent = 0
+        self.preparing: Preparing | None = None
 
     def __repr__(self) -> str:
         return f"<Link to {self.host.address}, {self.sent} sent: {self.client!r}>"

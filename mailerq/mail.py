@@ -24,10 +24,13 @@ class Mail:
     ``priority``, ``flow`` and ``limited`` say how it takes its turn (``waiting.py``), ``turn`` when it was promised one
     (``parking.py``), ``reaction`` what the outcome ``reacted_to`` leads to, ``manner`` what of the limits is its
     domain's own.
+
+    ``plain``: its body is in the job, and goes as it is. ``sender`` is MAIL FROM without brackets.
     """
 
     __slots__ = (
         "_body",
+        "_made",
         "blocked_by",
         "came",
         "deadline",
@@ -42,11 +45,13 @@ class Mail:
         "link",
         "manner",
         "peer",
+        "plain",
         "priority",
         "reacted_to",
         "reaction",
         "routed",
         "seen",
+        "sender",
         "since",
         "size",
         "sure",
@@ -81,12 +86,10 @@ class Mail:
         self.reaction: Reaction | None = None
         self.reacted_to: Outcome | None = None
         self.manner: Manner | None = None
+        self.plain = job.plain
+        self.sender = job.known.envelope or ""
         self._body: bytes | None = None
-
-    @property
-    def sender(self) -> str:
-        """MAIL FROM."""
-        return self.job.known.envelope or ""
+        self._made = False
 
     @property
     def recipient(self) -> str:
@@ -100,7 +103,7 @@ class Mail:
 
     @property
     def body(self) -> bytes:
-        """The message; read from the job when first asked for, until ``forget_body``."""
+        """The message: what was ``made`` of it, else as the job has it; until ``forget_body``."""
         body = self._body
         if body is None:
             body = self._body = self.job.message() or b""
@@ -112,8 +115,19 @@ class Mail:
         return self.size > 0
 
     def forget_body(self) -> None:
-        """Let go of the decoded message; the job still has it."""
+        """Let go of the message; the job, or the store, still has it."""
         self._body = None
+        self._made = False
+
+    def made(self, body: bytes) -> None:
+        """This is the message, until ``forget_body``."""
+        self._body = body
+        self._made = True
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the message was made, and can go out."""
+        return self._made
 
     def begin_again(self, now: float) -> None:
         """A new try begins."""

@@ -29,7 +29,7 @@ def record(
         bounce_class=bounce_class or None,
         description=text if text or outcome.type is not Type.SUCCESS else None,
         state=None if outcome.type is Type.BIND else outcome.state,
-        reasons=[text] if outcome.type is Type.RESPONSIVE else None,
+        reasons=list(outcome.reasons or (text,)) if outcome.type is Type.RESPONSIVE else None,
         in_doubt=outcome.in_doubt,
         mx=peer.mx,
         cipher=peer.cipher,

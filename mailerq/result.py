@@ -49,6 +49,17 @@ class Written(msgspec.Struct, frozen=True):
     retry: str | None
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """``store``: there is a message store; ``key``: the body of this job was put there, by that key."""
+
+    store: bool = False
+    key: str | None = None
+
+
+NOT_KEPT = Kept()
+IN_STORE = Kept(True)
+
+
 def queues_of(job: Job, names: QueueNames) -> Written:
     """The job's own queues if it names any, else the configured ones."""
     own = job.known.queues
@@ -65,28 +76,30 @@ def publications(
     seen: float,
     *,
     extra: Mapping[str, bytes] = MappingProxyType({}),
+    kept: Kept = NOT_KEPT,
 ) -> list[Publication]:
     """All that is published once a fate is decided; the attempt that led to it is the last entry of the job already.
 
     ``identity`` and the number of entries make the ``message-id``, which both copies of a result have if it is
     published twice, and no other result has. ``seen`` is the first pick-up, which travels with a retry. ``extra`` are
-    properties (JSON) that a rule puts on the result.
+    properties (JSON) that a rule puts on the result. ``kept`` says what of the body is in the message store.
     """
     if isinstance(verdict, Again):
         return []
     if isinstance(verdict, Parked):
         seen_too = None if verdict.seen is None else write_seen(verdict.seen, identity, verdict.turn)
-        return [_back(job, verdict.queue or names.outbox, verdict.at, identity, seen_too, delayed=not verdict.queue)]
+        queue = verdict.queue or names.outbox
+        return [_back(job, queue, verdict.at, identity, seen_too, kept=kept, delayed=not verdict.queue)]
     queues = queues_of(job, names)
     if isinstance(verdict, Retry):
-        back = _back(job, names.outbox, verdict.at, identity, write_seen(seen, identity))
-        copy = _result(job, {**extra, "nextattempt": next_attempt(verdict.at)})
+        back = _back(job, names.outbox, verdict.at, identity, write_seen(seen, identity), kept=kept)
+        copy = _result(job, {**extra, "nextattempt": next_attempt(verdict.at)}, kept, final=False)
         included = queues.results if names.results_include_retries else None
         return [back, *_copies(copy, (queues.retry, included), _message_id(job, identity))]
     outcome = queues.success if isinstance(verdict, Delivered) else queues.failure
     if queues.results is None and outcome is None:
         return []
-    return _copies(_result(job, dict(extra)), (queues.results, outcome), _message_id(job, identity))
+    return _copies(_result(job, dict(extra), kept), (queues.results, outcome), _message_id(job, identity))
 
 
 def refused(body: bytes, encoding: str | None, why: Invalid, names: QueueNames) -> list[Publication]:
@@ -101,14 +114,20 @@ def next_attempt(at: float) -> bytes:
     return b'{"time":"%s"}' % utc(-int(-at // 1)).encode()
 
 
-def _back(job: Job, queue: str, due: float, identity: str, seen: bytes | None, *, delayed: bool = True) -> Publication:
+def _back(
+    job: Job, queue: str, due: float, identity: str, seen: bytes | None, *, kept: Kept, delayed: bool = True
+) -> Publication:
     changes = {"nextattempt": next_attempt(due)}
+    without: tuple[str, ...] = ("delayed",)
+    if kept.key is not None:
+        changes["key"] = _text(kept.key)
+        without += ("mime",)
     if seen is not None:
         changes["seen"] = seen
     priority = job.known.priority
     return Publication(
         queue,
-        job.written(without=("delayed",), changes=changes),
+        job.written(without=without, changes=changes),
         # as it stands in the job: nobody gets it much earlier than that
         due=float(-int(-due // 1)) if delayed else None,
         message_id=_message_id(job, identity),
@@ -116,12 +135,17 @@ def _back(job: Job, queue: str, due: float, identity: str, seen: bytes | None, *
     )
 
 
-def _result(job: Job, changes: dict[str, bytes]) -> bytes:
+def _result(job: Job, changes: dict[str, bytes], kept: Kept, final: bool = True) -> bytes:
     if job.domain:
         changes["domain"] = _text(job.domain)
     without: tuple[str, ...] = _OURS + _USED_UP
-    if not job.known.keepmime:
+    keep = bool(job.known.keepmime)
+    if not keep or kept.key is not None:
         without += ("mime",)
+    if kept.key is not None and (keep or not final):
+        changes["key"] = _text(kept.key)
+    elif kept.store and final and not keep:
+        without += ("key",)
     return job.written(without=without, changes=changes)
 
 

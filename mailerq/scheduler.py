@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -18,9 +19,10 @@ from zope.interface import implementer
 from mailerq.agenda import Agenda
 from mailerq.attempt import Outcome, State, Type
 from mailerq.commons import ALL, Commons
+from mailerq.content.contents import Contents
 from mailerq.hosts import Hosts
 from mailerq.interfaces import IConnectionOwner
-from mailerq.lane import Lane, LaneKey, Link
+from mailerq.lane import Lane, LaneKey, Link, Preparing
 from mailerq.mail import Mail
 from mailerq.moves import Close, Expire, Give, Move, Open, Park, Stuck, WakeAt
 from mailerq.notes import AnyNotes
@@ -40,7 +42,6 @@ _log = Logger()
 _SUCCESS = Type.SUCCESS  # names cost less to reach than members of an enum
 _GOES_ON = frozenset({Type.REFUSED, Type.CONNECT, Type.NOACCESS, Type.TLS})  # to the next host, within one attempt
 _OFFLINE_AT_ONCE = frozenset({Type.REFUSED, Type.CONNECT, Type.NOACCESS})
-_NO_BODY = Outcome(Type.NODATA, State.DATA, description="there is no message store, so nothing is found by the key")
 
 
 class Way(Protocol):
@@ -78,7 +79,8 @@ Connect = Callable[[Any, Link, str], Any]
 class Scheduler:
     """All sites. ``connect`` makes the connections; ``dice`` shuffles hosts of equal preference. ``memory`` keeps paces
     and ``notes`` pauses, slow-downs and warm-ups over the end of the process; without them they are forgotten then.
-    ``commons`` says what of the limits is this engine's, where several share them."""
+    ``commons`` says what of the limits is this engine's, where several share them. ``contents`` makes the messages that
+    do not go out as their job has them; without it (a simulation) nothing is done to any."""
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class Scheduler:
         memory: PacesFile | None = None,
         notes: AnyNotes | None = None,
         commons: Commons | None = None,
+        contents: Contents | None = None,
     ) -> None:
         self.clock = clock
         self.agenda = Agenda(clock)
@@ -102,6 +105,7 @@ class Scheduler:
         self._settings = settings
         self._connect = connect
         self._dice = dice
+        self.contents = contents
         self._dirty: dict[Site, None] = {}
         self._running = False
         self.all_room = Room(settings.smtp.max_connections, None if commons is None else commons.count(ALL))
@@ -289,7 +293,7 @@ class Scheduler:
     def _make(self, site: Site, move: Move, now: float) -> None:
         if isinstance(move, Give):
             self.all_room.works(move.link)
-            self._carry_on(move.link, self._with_body(move.link, move.mail, now), now)
+            self._carry_on(move.link, self._with_message(move.link, move.mail, now), now)
         elif isinstance(move, Open):
             self._begin(site, move, now)
         elif isinstance(move, WakeAt):
@@ -330,11 +334,11 @@ class Scheduler:
         link.client.link = link
 
     def _carry_on(self, link: Link, mail: Mail | None, now: float) -> None:
-        """A connection that is free carries ``mail``, or rests."""
-        if mail is None:
-            self._rest(link, now)
-        else:
+        """A connection that is free carries ``mail``, or rests; or waits, where its next message is being made."""
+        if mail is not None:
             link.client.give(mail)
+        elif link.preparing is None:
+            self._rest(link, now)
 
     def _rest(self, link: Link, now: float) -> None:
         site = link.lane.site
@@ -357,6 +361,8 @@ class Scheduler:
 
     def _take_next(self, link: Link, now: float) -> Mail | None:
         """The next mail for a connection, ready to be talked about. Where others wait for room, its turn is short."""
+        if link.preparing is not None:
+            return self._prepared(link)
         wanted = link.sent >= MESSAGES_A_CONNECTION and self.all_room.is_wanted(link)
         if self._drained is not None or wanted:
             return None
@@ -370,21 +376,72 @@ class Scheduler:
             mail = self.sharing.next_mail(site, link, now, aside)
         for move in aside:
             self._make(site, move, now)
-        return None if mail is None else self._with_body(link, mail, now)
+        return None if mail is None else self._with_message(link, mail, now)
 
-    def _with_body(self, link: Link, mail: Mail, now: float) -> Mail | None:
-        """``mail``, or the first after it that has a message; those without one end here."""
+    # -- messages that are made first ----------------------------------------------------------------------------------
+
+    def _with_message(self, link: Link, mail: Mail, now: float) -> Mail | None:
+        """``mail``, if its message is there, or the first after it of which that is so, if those before could not be
+        made. None: there is none, or its message is being made, which ``link.preparing`` says."""
         found: Mail | None = mail
+        contents = self.contents
         while found is not None:
             found.lane = None
             found.link = link
             found.given = now
-            if found.has_body:
+            if contents is None or (found.plain and not contents.always):
                 link.sent += 1
                 return found
-            self.way.ended(found, _NO_BODY, link)
+            preparing = link.preparing = Preparing(found)
+            making = contents.make(found, link.client.extensions.eightbit, partial(self._made, link, preparing))
+            if link.preparing is preparing:
+                preparing.making = making
+                return self._prepared(link)
             found = self._take_next(link, now)
         return None
+
+    def _prepared(self, link: Link) -> Mail | None:
+        """The mail whose message was made while the connection had another."""
+        preparing = link.preparing
+        if preparing is None or not preparing.ready:
+            return None
+        link.preparing = None
+        link.sent += 1
+        return preparing.mail
+
+    def _made(self, link: Link, preparing: Preparing, outcome: Outcome | float | None) -> None:
+        """A message was made, or cannot be, or not yet; its connection may be free, or busy with the mail before."""
+        at_once, mail, now = preparing.making is None, preparing.mail, self.now()
+        if outcome is None and now <= mail.deadline:
+            preparing.ready = True
+        else:
+            link.preparing = None
+            self._not_made(link, mail, outcome, now)
+        if not at_once and link.client.usable and link.client.mail is None:
+            self._carry_on(link, self._take_next(link, now), now)
+
+    def _not_made(self, link: Link, mail: Mail, outcome: Outcome | float | None, now: float) -> None:
+        mail.forget_body()
+        if outcome is None:
+            mail.link = None
+            self.way.expired(mail)
+        elif isinstance(outcome, Outcome):
+            connected = outcome.type is not Type.ERROR  # else it is the job that cannot be used, wherever it goes
+            self.way.ended(mail, outcome, link if connected else None)
+        else:
+            mail.link = None
+            self.way.parked(mail, now + outcome, mail.blocked_by)
+
+    def _stop_preparing(self, link: Link) -> Mail | None:
+        """The mail whose message is being made for a connection, or was: it will not be sent over this one."""
+        preparing, link.preparing = link.preparing, None
+        if preparing is None:
+            return None
+        if preparing.making is not None:
+            preparing.making.cancel()
+        preparing.mail.link = preparing.mail.given = None
+        preparing.mail.forget_body()
+        return preparing.mail
 
     # -- what connections tell (IConnectionOwner) --------------------------------------------------------------------
 
@@ -470,12 +527,26 @@ class Scheduler:
         if link in lane.idle:
             lane.idle.remove(link)
             self.all_room.works(link)
+        if link.preparing is not None:
+            self._leave_unprepared(link)
         self._unlink(link)
         if outcome is None:
             return
         first = lane.waiting.first()
         if first is not None and not self.way.idle(first, outcome, link):
             lane.waiting.take_this(first)
+
+    def _leave_unprepared(self, link: Link) -> None:
+        """The connection went while the message of its next mail was being made."""
+        mail = self._stop_preparing(link)
+        assert mail is not None
+        if mail in self.withheld:
+            text = "closed by us while the message was being made"
+            self.way.ended(mail, Outcome(Type.LOST, State.IDLE, description=text), link)
+        elif self._drained is not None:
+            self.way.given_back(mail)
+        else:
+            self._put_back(link.lane, mail)
 
     # -- bookkeeping -------------------------------------------------------------------------------------------------
 
@@ -518,6 +589,7 @@ class Scheduler:
         mail.link = None
         mail.given = None
         mail.lane = lane
+        mail.forget_body()
         mail.limited = lane.site.allowance.limited(mail)  # limits may have changed meanwhile
         lane.waiting.put_back(mail)
         lane.site.will_wait(mail)
@@ -568,12 +640,21 @@ class Scheduler:
                 self.all_room.works(link)
                 link.client.quit()
         for link in list(site.links):
+            if link.preparing is not None:
+                self._give_unprepared_back(link)
             if link.ready is None:
                 opened_for, link.mail = link.mail, None
                 if opened_for is not None:
                     opened_for.link = None
                     self.way.given_back(opened_for)
                 link.client.abort()
+
+    def _give_unprepared_back(self, link: Link) -> None:
+        mail = self._stop_preparing(link)
+        if mail is not None:
+            self.way.given_back(mail)
+        if link.client.mail is None:
+            link.client.quit()
 
     def _abort_all(self) -> None:
         for site in list(self.sites.values()):

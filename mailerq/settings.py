@@ -42,6 +42,7 @@ from mailerq.shapes import (
     word,
     wrong,
 )
+from mailerq.stores.address import Store, read_store
 from mailerq.yaml_source import Mark, Node, Problem, Table, Wrong, quoted, read
 
 PORT = whole(1, 65535)
@@ -275,10 +276,6 @@ def _pools(node: Node) -> dict[str, tuple[str, ...]]:
     return pools
 
 
-def _no_store(node: Node) -> None:
-    raise wrong(node, "this version has no message store: write null, and put the message into the job (mime)")
-
-
 def _limits_store(node: Node) -> StoreAddress:
     from importlib.util import find_spec
 
@@ -324,7 +321,7 @@ class Settings:
 
     broker: Broker = key(attrs.Factory(Broker), _broker)
     queues: Queues = key(attrs.Factory(Queues), section(Queues))
-    store: None = key(None, _no_store, null=True)
+    store: Store | None = key(None, read_store, null=True)
     delivery: Delivery = key(attrs.Factory(Delivery), section(Delivery))
     smtp: Smtp = key(attrs.Factory(Smtp), section(Smtp))
     dns: Dns = key(attrs.Factory(Dns), section(Dns))

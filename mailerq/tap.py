@@ -19,6 +19,7 @@ from mailerq import __version__
 from mailerq.admin.answers import Answers
 from mailerq.admin.control import control_service
 from mailerq.commons import Commons
+from mailerq.content.service import ContentService
 from mailerq.delivery import Deliveries
 from mailerq.dns_query import AT_ONCE
 from mailerq.events import Events
@@ -132,6 +133,7 @@ class Engine(MultiService):
         self.journal: Journal | None = None
         self.deliveries: Deliveries | None = None
         self.limits_store: LimitsStore | None = None
+        self.content = ContentService(reactor, settings)
         self._stopping = False
         self.log = open_log(settings.log, self.events, worker)
 
@@ -148,6 +150,7 @@ class Engine(MultiService):
         except OSError as error:
             self._refuse(f"state: {error}")
             return
+        self.content.startService()
         self.scheduler = scheduler = self._make_scheduler()
         local = LocalAddresses(self.reactor.seconds)
         self.deliveries = Deliveries(
@@ -160,6 +163,7 @@ class Engine(MultiService):
             events=self.events,
             local=local,
             fellows=fellows,
+            keeping=self.content.keeping,
         )
         self.deliveries.on_loss = self._await_broker
         if self.settings.queues.by_address:
@@ -202,6 +206,7 @@ class Engine(MultiService):
             memory=self.memory if isinstance(self.memory, PacesFile) else None,
             notes=self.notes,
             commons=self._commons(),
+            contents=self.content.contents,
         )
 
     def _keep_time(self, journal: Journal, scheduler: Scheduler) -> None:
@@ -269,6 +274,7 @@ class Engine(MultiService):
         if self.limits_store is not None:
             await _maybe(self.limits_store.stopService())
         await _maybe(IService(self.broker).stopService())
+        await self.content.close()
         await _maybe(super().stopService())
         if self.notes is not None:
             self.notes.close()
@@ -293,6 +299,7 @@ class Engine(MultiService):
         if self.scheduler is not None and self.deliveries is not None:
             self.scheduler.reload(self.settings)
             self.deliveries.reload(self.settings)
+            self.content.reload(self.settings)
         self.resolver.clear(self.settings.dns)
         _log.info("reloaded{but}", but=f"; needs a restart: {', '.join(fixed)}" if fixed else "")
 

@@ -66,7 +66,7 @@ Verdict = Delivered | Failed | Retry | Parked | Again
 DELIVERED, FAILED, AGAIN = Delivered(), Failed(), Again()
 
 _SAID = frozenset({Type.ERROR, Type.NOACCESS})  # what a host has answered
-_ALWAYS_FINAL = frozenset({Type.BIND, Type.NODATA, Type.EXPIRED, Type.RESPONSIVE})
+_ALWAYS_FINAL = frozenset({Type.BIND, Type.NODATA, Type.EXPIRED})
 
 
 def expired(job: Job, policy: Policy, now: float) -> Outcome | None:
@@ -145,6 +145,8 @@ def _is_final(outcome: Outcome, policy: Policy, sure: bool) -> bool:
         return no_host_was_asked or (outcome.code is not None and 500 <= outcome.code <= 599)
     if outcome.type is Type.NOHOSTS:
         return sure and policy.nohosts == "fail"
+    if outcome.type is Type.RESPONSIVE:
+        return not outcome.passing
     return outcome.in_doubt and policy.in_doubt == "fail"
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailerq.attempt import Attempt, State, Type
-from mailerq.job import _NOT_YET, Known, Queues, read
+from mailerq.job import read
+from mailerq.properties import Known, Queues
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -58,14 +59,6 @@ class Complete(SynchronousTestCase):
         """The members of `queues` are named."""
         page = text("docs/jobs.md")
         self.assertEqual([name for name in Queues.__struct_fields__ if f"`{name}`" not in page], [])
-
-    def test_refused(self) -> None:
-        """What this version refuses is listed with the text of its result."""
-        page = text("docs/jobs.md")
-        for name in _NOT_YET:
-            value = True if name == "inlinecss" else {"a": "b"}
-            job = read(json.dumps({"recipient": "a@b.example", "mime": "x", name: value}).encode())
-            self.assertIn(f"`the job cannot be used: {job.problem}`", page)  # type: ignore[union-attr]
 
 
 def _entry_names() -> set[str]:

@@ -111,12 +111,15 @@ class Known(SynchronousTestCase):
         self.assertIn("mime", read(b'{"recipient":"a@b"}').problem)
         self.assertIsNone(read(b'{"recipient":"a@b","key":"k"}').problem)
 
-    def test_not_yet(self) -> None:
-        """What would change the message and is not there makes the job fail; empty it changes nothing."""
+    def test_plain(self) -> None:
+        """A job is plain unless it asks for something to be done to its message; what is empty asks for nothing."""
+        self.assertTrue(job(b'"tags":["a"]').plain)
+        for properties in (b'"data":{"a":1}', b'"inlinecss":true', b'"normalize":1'):
+            self.assertFalse(job(properties).plain, properties)
         for name in ("dkim", "headers", "data"):
-            self.assertTrue(self.problem(f'"{name}":{{"a":1}}'.encode()).startswith(name))
-            self.assertIsNone(job(f'"{name}":{{}}'.encode()).problem)
-        self.assertTrue(self.problem(b'"inlinecss":true').startswith("inlinecss"))
+            self.assertTrue(job(f'"{name}":{{}}'.encode()).plain, name)
+        self.assertFalse(read(b'{"recipient":"a@b","key":"k"}').plain)
+        self.assertFalse(read(b'{"recipient":"a@b","mime":{}}').plain)
 
     def test_right_shapes(self) -> None:
         """What the contract allows is taken."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailerq.attempt import State, Type
-from mailerq.job import Known
 from mailerq.patterns import matches
+from mailerq.properties import Known
 from mailerq.response_rules import RESERVED, STATES, TYPES, ResponseRule, sentence
 from mailerq.settings import SettingsError, parse
 

@@ -335,7 +335,7 @@ class Errors(SynchronousTestCase):
             "workers: two",
             "workers: [2]",
             "workers: null",
-            "store: sqlite:x",
+            "store: bogus:x",
             "log: {format: xml}",
             "journal: ${X}",
             "journal: ${X",

@@ -1,0 +1,43 @@
+"""The steps that a configuration gives, in their order: composed, personalised, changed, signed."""
+
+from __future__ import annotations
+
+from zope.interface import implementer
+
+from mailerq.attempt import Type
+from mailerq.content.chain import Chain
+from mailerq.content.step import ContentError, IContentStep, Occasion
+from mailerq.job import Job
+from mailerq.settings import Settings
+
+NOT_YET = ("dkim", "headers", "data", "inlinecss", "normalize")
+COMPOSES = False
+
+
+def make_chain(settings: Settings) -> Chain:
+    """The chain of content steps. Cheap: what a step needs is imported when it is first taken."""
+    steps: list[IContentStep] = [NotYet()]
+    # composed: a description becomes a message
+    # personalised: what the job's data say is filled in
+    # changed: CSS, line ends, headers
+    # signed, after all else
+    return Chain(steps)
+
+
+@implementer(IContentStep)
+class NotYet:
+    """What is not there yet: sending the message unchanged would be guessing."""
+
+    name = "not-yet"
+    slow = False
+
+    def wanted(self, job: Job, described: bool) -> bool:
+        """Whether something is asked for that no step does."""
+        return (described and not COMPOSES) or any(getattr(job.known, name) for name in NOT_YET)
+
+    def apply(self, message: bytes, job: Job, occasion: Occasion) -> bytes:
+        """Refuse it."""
+        for name in NOT_YET:
+            if getattr(job.known, name):
+                raise ContentError(f"{name}: is not supported by this version; nothing was sent")
+        raise ContentError("responsive messages are not supported by this version", type=Type.RESPONSIVE)

@@ -1,0 +1,1 @@
+"""Message stores: bodies by key, behind ``interfaces.IMessageStore``."""

@@ -1,0 +1,17 @@
+"""Makes the store that the configuration names. Its module is imported then, and no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mailerq.interfaces import IMessageStore
+from mailerq.stores.address import Store
+
+
+def make_store(reactor: Any, store: Store) -> IMessageStore:
+    """The store that ``store`` names, not started yet."""
+    if store.kind == "memory":
+        from mailerq.stores.memory import MemoryStore
+
+        return MemoryStore(reactor)
+    raise ValueError(f"no store of this kind: {store.kind}")
