@@ -36,7 +36,7 @@ from mailerq.properties import Smarthost as JobSmarthost
 from mailerq.record import record
 from mailerq.resolver import Resolver
 from mailerq.responses import SUCCESS, Reaction
-from mailerq.result import IN_STORE, NOT_KEPT, Kept, publications, refused
+from mailerq.result import IN_STORE, NOT_KEPT, Kept, compressed, publications, refused
 from mailerq.retry import deadline
 from mailerq.returning import Returning
 from mailerq.route import NoHosts, NullMx, Route
@@ -406,6 +406,8 @@ class Deliveries(Returning):
         extra = mail.reaction.set if mail.reaction is not None else {}
         names = self._settings.queues
         written = publications(mail.job, verdict, names, mail.identity, mail.seen, extra=extra, kept=kept)
+        if names.compress != "none":
+            written = compressed(written)
         if again and self._fellows is not None and not self._broker.transactional:
             self._may_be_doubled(self._fellows, written)
         mail.taken.settle(written, partial(self._settled, mail, mail.taken))

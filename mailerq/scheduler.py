@@ -360,9 +360,14 @@ class Scheduler:
             self._make(site, WakeAt(site.idle_end(link)), now)
 
     def _take_next(self, link: Link, now: float) -> Mail | None:
-        """The next mail for a connection, ready to be talked about. Where others wait for room, its turn is short."""
+        """The next mail for a connection, ready to be talked about."""
         if link.preparing is not None:
             return self._prepared(link)
+        mail = self._pick(link, now)
+        return None if mail is None else self._with_message(link, mail, now)
+
+    def _pick(self, link: Link, now: float) -> Mail | None:
+        """Whose turn it is on a connection. Where others wait for room, that of a connection is short."""
         wanted = link.sent >= MESSAGES_A_CONNECTION and self.all_room.is_wanted(link)
         if self._drained is not None or wanted:
             return None
@@ -376,7 +381,7 @@ class Scheduler:
             mail = self.sharing.next_mail(site, link, now, aside)
         for move in aside:
             self._make(site, move, now)
-        return None if mail is None else self._with_message(link, mail, now)
+        return mail
 
     # -- messages that are made first ----------------------------------------------------------------------------------
 
@@ -397,7 +402,7 @@ class Scheduler:
             if link.preparing is preparing:
                 preparing.making = making
                 return self._prepared(link)
-            found = self._take_next(link, now)
+            found = self._pick(link, now)
         return None
 
     def _prepared(self, link: Link) -> Mail | None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import attrs
 
+from mailerq.content.verp_rules import KEYS as VERP_KEYS
+from mailerq.content.verp_rules import VerpRule, read_verp
 from mailerq.limit_rules import KEYS as LIMIT_KEYS
 from mailerq.limit_rules import TLS, LimitRule, crossed_limits, for_all, limit_rule
 from mailerq.limits_store.address import StoreAddress, parse_store
@@ -169,6 +171,7 @@ class Queues:
     results_include_retries: bool = key(False, switch)
     window: int = key(5000, whole(1, 65535))
     by_address: bool = key(False, switch)
+    compress: str = key("none", word("none", "gzip"))
 
 
 @attrs.frozen
@@ -330,6 +333,7 @@ class Settings:
     pools: Mapping[str, tuple[str, ...]] = key(attrs.Factory(dict), takes_null(_pools))
     schedules: tuple[ScheduleRule, ...] = key((), items(schedule_rule))
     responses: tuple[ResponseRule, ...] = key((), items(response))
+    verp: tuple[VerpRule, ...] = key((), read_verp, null=True)
     workers: int = key(1, _workers)
     limits_store: StoreAddress | None = key(None, _limits_store, null=True)
     manhole: str | None = key(None, text, null=True)
@@ -429,6 +433,8 @@ def known_keys() -> list[str]:
     keys[at:at] = [f"limits.{name}" for name in LIMIT_KEYS]
     at = keys.index("schedules") + 1
     keys[at:at] = [f"schedules.{name}" for name in SCHEDULE_KEYS]
+    at = keys.index("verp") + 1
+    keys[at:at] = [f"verp.{name}" for name in VERP_KEYS]
     at = keys.index("responses") + 1
     return keys[:at] + [f"responses.{name}" for name in RESPONSE_KEYS] + keys[at:]
 

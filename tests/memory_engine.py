@@ -11,12 +11,17 @@ import os
 import random
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import error
+from twisted.internet.task import deferLater
 
+from mailerq.content.contents import Contents
+from mailerq.content.keeping import Keeping, Rules
+from mailerq.content.steps import make_chain
 from mailerq.delivery import Deliveries
 from mailerq.events import Events
 from mailerq.fellows import open_journal
@@ -25,6 +30,7 @@ from mailerq.queues.memory import MemoryBroker
 from mailerq.route import Answer, NoHosts, Route, ascii_name, direct, fixed, literal, mx_names, null_mx, routed, site
 from mailerq.scheduler import Scheduler
 from mailerq.settings import Settings, parse
+from mailerq.stores.memory import MemoryStore
 from mailerq.tap import smtp_connector
 from mailerq.worker import ALONE, Worker
 from tests.certificates import make
@@ -129,7 +135,9 @@ class MemoryEngine:
         dice = random.Random(1)
         self.broker = broker(self.net, settings)
         self.events = Events(self.net.seconds, lambda call: self.net.callLater(0, call))
-        self.scheduler = Scheduler(self.net, settings, smtp_connector(self.net, lambda: self.settings), dice)
+        self.contents, keeping = self._content(settings)
+        connector = smtp_connector(self.net, lambda: self.settings)
+        self.scheduler = Scheduler(self.net, settings, connector, dice, contents=self.contents)
         life = f"{next(LIVES):x}"
         self.journal, self.fellows = open_journal(journal, worker, self.net.seconds, life, PATIENCE)
         self.resolver: Any = Zone(self.net, settings, zone)
@@ -143,9 +151,21 @@ class MemoryEngine:
             events=self.events,
             local=Local(),  # type: ignore[arg-type]
             fellows=self.fellows,
+            keeping=keeping,
         )
         self.broker.consume(settings.queues.outbox, self.deliveries, settings.queues.window)
         self.broker.startService()
+
+    def _content(self, settings: Settings) -> tuple[Contents, Keeping | None]:
+        """Slow steps run in a later turn; the store is in memory."""
+        contents = Contents(self.net, make_chain(settings), partial(deferLater, self.net, 0))
+        self.store: MemoryStore | None = None
+        if settings.store is None:
+            return contents, None
+        self.store = contents.store = MemoryStore(self.net)
+        contents.store_retry = settings.store.retry
+        said = settings.store
+        return contents, Keeping(self.net, self.store, Rules(said.policy, said.delete, said.ttl))
 
     def kill(self) -> None:
         """What ``kill -9`` leaves: the queues, with what was in hand given back, and the journal as it stands."""
