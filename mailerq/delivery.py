@@ -22,6 +22,7 @@ from zope.interface import implementer
 from mailerq import verdict as fate
 from mailerq.attempt import Outcome, Peer, Type, utc
 from mailerq.content.keeping import Keeping
+from mailerq.content.verp_rules import make_senders
 from mailerq.doubles import Doubles
 from mailerq.elsewhere import LATER, Elsewhere
 from mailerq.events import Events
@@ -99,6 +100,7 @@ class Deliveries(Returning):
         self._broke: dict[bytes, int] = {}
         self._stopping = False
         self._usual = _usual_key(settings)
+        self._senders = make_senders(settings.verp)
         self.on_loss: Callable[[], None] = lambda: None
         self.elsewhere: Elsewhere | None = None  # where other machines take jobs for their local addresses
         scheduler.way = self
@@ -176,6 +178,12 @@ class Deliveries(Returning):
         if outcome is not None:
             self._end(mail, outcome)
             return
+        if self._senders is not None:
+            try:
+                mail.sender = self._senders.sender(job)
+            except ValueError as error:
+                self._end(mail, Outcome(Type.ERROR, description=f"the job cannot be used: {error}"))
+                return
         smarthost = self._smarthost(mail)
         if smarthost is not None:
             found = self._resolver.cached_host(smarthost[0], smarthost[1])
@@ -491,6 +499,7 @@ class Deliveries(Returning):
         """Other limits, times and pools hold from now on."""
         self._settings = settings
         self._usual = _usual_key(settings)
+        self._senders = make_senders(settings.verp)
 
     def __repr__(self) -> str:
         adrift = len(self._doubles)
