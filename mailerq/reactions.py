@@ -20,7 +20,7 @@ from mailerq.settings import Settings
 from mailerq.site import Site
 from mailerq.slowdown import SlowDown
 from mailerq.warmup import Warmup
-from mailerq.workers.changes import Change, Paused, Resumed, Slowed, Warmed
+from mailerq.workers.changes import Change, Crowded, Paused, Resumed, Slowed, Warmed
 from mailerq.workers.memory import PAUSED, SLOWED, WARMED, slowed_note, slowed_of
 
 _log = Logger()
@@ -66,7 +66,7 @@ class Reactions:
         """What an outcome that is no success leads to; what of it concerns the site is done."""
         reaction = self.responses.reaction(outcome, domain, link.host.mx, link.source)
         if reaction.fewer:
-            site.allowance.window(link.source).bad(now, site.census.working(link.source))
+            self._crowded(site, link.source, now)
         scope = link.source if reaction.pause_scope == "address" else None
         if reaction.slow:
             self._slow(site, scope, reaction, _said(outcome), now)
@@ -78,6 +78,12 @@ class Reactions:
                 self._tell_pauses()
                 self._changed(site)
         return reaction
+
+    def _crowded(self, site: Site, source: str | None, now: float) -> None:
+        """There are too many connections; what that says of the host holds for other workers, too."""
+        working = site.census.working(source)
+        if site.allowance.window(source).bad(now, working) and self.tell is not None:
+            self.tell(Crowded(site.key, source, working, now))
 
     def _slow(self, site: Site, source: str | None, reaction: Reaction, said: str, now: float) -> None:
         values, lasts, line = dict(reaction.slow or {}), reaction.slow_for, reaction.line
@@ -165,6 +171,10 @@ class Reactions:
             site = site_of(change.site)
             if site is not None and site.allowance.slowdowns.get(change.source) != change.slowdown:
                 site.allowance.slow(change.source, change.slowdown)
+                self._changed(site)
+        elif isinstance(change, Crowded):
+            site = site_of(change.site)
+            if site is not None and site.allowance.window(change.source).bad(change.at, change.working):
                 self._changed(site)
         elif isinstance(change, Warmed):
             if self.warmup.learn(change.name, change.day, change.date):

@@ -48,10 +48,11 @@ class Window:
             if now >= self._due:
                 self._grow(now, most)
 
-    def bad(self, now: float, working: int = 0) -> None:
-        """The host said that there are too many, while ``working`` of them do work (0: unknown)."""
+    def bad(self, now: float, working: int = 0) -> bool:
+        """The host said that there are too many, while ``working`` of them do work (0: unknown). False: that is known
+        already."""
         if now < self._last_bad + BURST:
-            return
+            return False
         self._last_bad = now
         before = max(1, int(min(self.size, self._most)))
         bears = min(working, before - 1) if working > 0 else before - 1
@@ -63,6 +64,7 @@ class Window:
             self.ceiling = max(1, bears)
         self.size = float(max(1, self.size))
         self._wait(now)
+        return True
 
     def next_change(self, now: float) -> float | None:
         """When time alone allows one more; None: it does not."""

@@ -16,7 +16,7 @@ from mailerq.files import lock
 from mailerq.pauses import Pause, Scope
 from mailerq.slowdown import SlowDown
 from mailerq.worker import Worker
-from mailerq.workers.changes import Paused, Resumed, Slowed, Warmed
+from mailerq.workers.changes import Crowded, Paused, Resumed, Slowed, Warmed
 from mailerq.workers.messages import Begin, Ready, Refused, Reload, Reopen
 from tests.family import NOW, Family
 
@@ -256,6 +256,12 @@ class Knows(FamilyTest):
         holds = self.processes[0].of(Slowed)[-1].slowdown
         self.assertEqual((dict(holds.values), holds.until), ({"messages_per_minute": 30.0}, NOW + 3600))
         self.assertEqual(self.processes[1].of(Slowed)[-1].slowdown, holds)
+
+    def test_crowded(self) -> None:
+        """That a host bears no more connections is passed on, and not remembered; nonsense is not passed on."""
+        self.processes[0].say(Crowded(("mx",), None, 3, NOW))
+        self.processes[0].say(Crowded(("mx",), None, -3, NOW))
+        self.assertEqual(self.processes[1].of(Crowded), [Crowded(("mx",), None, 3, NOW)])
 
     def test_warm(self) -> None:
         """A day of a warm-up counts once, whoever has begun it; an older one changes nothing."""

@@ -23,7 +23,7 @@ from mailerq.site import Site
 from mailerq.slowdown import SlowDown
 from mailerq.terms import Terms
 from mailerq.warmup import Warmup
-from mailerq.workers.changes import Change, Paused, Resumed, Slowed, Warmed
+from mailerq.workers.changes import Change, Crowded, Paused, Resumed, Slowed, Warmed
 from mailerq.workers.link import Link as ParentLink
 from mailerq.workers.link import Orphaned, Served, await_start
 from mailerq.workers.memory import Memory
@@ -34,6 +34,7 @@ SLOW = SlowDown({"messages_per_minute": 60.0}, NOW + 3600, NOW, "450 too fast", 
 KNOWN: list[Change] = [
     Paused(Pause(3, NOW, None, "why", domain="a.example")),
     Slowed(("mx.example",), None, SLOW),
+    Crowded(("mx.example",), None, 3, NOW),
     Warmed("rule from 192.0.2.1", 3, "2023-11-14"),
 ]
 BEGIN = Begin("workers: 2", "workers: 2", "c.yaml")
@@ -159,6 +160,7 @@ limits: [{domain: "*", messages-per-minute: 600}]
 responses:
   - {text: too fast, class: rate-limited, slow: {messages-per-minute: 60}, for: 1h, scope: site}
   - {text: go away, class: blocklist, pause: 10m, scope: site}
+  - {text: too many, class: too-many-connections, connections: fewer}
 schedules: [{ip: 192.0.2.1, domain: "*", days: [50/d, 100/d, unlimited]}]
 """
         self.settings = parse(text, "c.yaml", {})
@@ -196,6 +198,17 @@ schedules: [{ip: 192.0.2.1, domain: "*", days: [50/d, 100/d, unlimited]}]
         for site in (self.sites[1], late):
             site.allowance.refresh(NOW)
             self.assertEqual(site.budget(None).number("messages_per_minute"), 60)
+
+    def test_crowded(self) -> None:
+        """That a host bears no more connections the other knows, too, without having to be refused; once."""
+        for site in self.sites:
+            site.allowance.window(None).size = 8.0
+        self.said("too many")
+        self.said("too many")
+        self.hear()
+        self.assertEqual(len(self.told), 1)
+        self.assertEqual([site.allowance.window(None).size for site in self.sites], [4.0, 4.0])
+        self.assertEqual(self.changed, [self.sites[1]])
 
     def test_pause(self) -> None:
         """A pause, too; heard again it changes nothing."""

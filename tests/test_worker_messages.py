@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailerq.pauses import Pause, Scope
 from mailerq.slowdown import SlowDown
-from mailerq.workers.changes import Paused, Resumed, Slowed, Warmed
+from mailerq.workers.changes import Crowded, Paused, Resumed, Slowed, Warmed
 from mailerq.workers.delay import Delay
 from mailerq.workers.lines import Lines
 from mailerq.workers.messages import (
@@ -38,6 +38,7 @@ CHANGES = [
     Paused(Pause(1, NOW, None, "why", domain="a.example")),
     Resumed(Scope(domain="a.example", tag="x")),
     Slowed(("mx.example",), "192.0.2.1", SLOW),
+    Crowded(("mx.example",), "192.0.2.1", 3, NOW),
     Warmed("rule from 192.0.2.1", 3, "2026-11-24"),
 ]
 

@@ -32,6 +32,16 @@ class Slowed(Message, frozen=True):
     slowdown: SlowDown
 
 
+class Crowded(Message, frozen=True):
+    """A host has said at the time ``at`` (epoch seconds) that there are too many connections, while ``working`` of them
+    did work (0: unknown). ``source``: the local address they come from. Passed on, and not remembered."""
+
+    site: tuple[str, ...]
+    source: str | None
+    working: int
+    at: float
+
+
 class Warmed(Message, frozen=True):
     """Of the schedule ``name``, day ``day`` was ``date`` (``2026-11-24``, UTC)."""
 
@@ -40,4 +50,4 @@ class Warmed(Message, frozen=True):
     date: str
 
 
-Change = Paused | Resumed | Slowed | Warmed
+Change = Paused | Resumed | Slowed | Crowded | Warmed

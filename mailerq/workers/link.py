@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailerq.workers.changes import Change, Paused, Resumed, Slowed, Warmed
+from mailerq.workers.changes import Change, Crowded, Paused, Resumed, Slowed, Warmed
 from mailerq.workers.lines import Lines
 from mailerq.workers.memory import Memory
 from mailerq.workers.messages import (
@@ -160,7 +160,7 @@ class Link(Protocol):
     def _do(self, line: bytes) -> None:
         assert self._served is not None and self._telling is not None
         message = to_worker(line)
-        if isinstance(message, Paused | Resumed | Slowed | Warmed):
+        if isinstance(message, Paused | Resumed | Slowed | Crowded | Warmed):
             self._served.hear(message)
         elif isinstance(message, Ask):
             self._telling.ask(message)

@@ -14,7 +14,7 @@ import msgspec
 from mailerq.pauses import Pause, Pauses
 from mailerq.slowdown import BURST, SlowDown, from_note
 from mailerq.warmup import Warmup
-from mailerq.workers.changes import Change, Paused, Resumed, Slowed, Warmed
+from mailerq.workers.changes import Change, Crowded, Paused, Resumed, Slowed, Warmed
 
 PAUSED, SLOWED, WARMED = "pauses", "slow-downs", "warm-up"  # the sections of the notes
 MOST_SLOWED = 100_000  # sites and addresses that are slowed at once
@@ -57,6 +57,8 @@ class Memory:
             return change if self.pauses.drop(change.scope) else None
         if isinstance(change, Slowed):
             return self._slow(change)
+        if isinstance(change, Crowded):
+            return change if isfinite(change.at) and change.working >= 0 else None
         return change if self.warmup.learn(change.name, change.day, change.date) else None
 
     def _pause(self, pause: Pause, now: float) -> Change | None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from mailerq.workers.changes import Message, Paused, Resumed, Slowed, Warmed
+from mailerq.workers.changes import Crowded, Message, Paused, Resumed, Slowed, Warmed
 
 
 class Begin(Message, frozen=True):
@@ -55,8 +55,8 @@ class Refused(Message, frozen=True):
     why: str
 
 
-ToWorker = Begin | Reload | Reopen | Ask | Paused | Resumed | Slowed | Warmed
-ToParent = Answer | Ready | Refused | Paused | Resumed | Slowed | Warmed
+ToWorker = Begin | Reload | Reopen | Ask | Paused | Resumed | Slowed | Crowded | Warmed
+ToParent = Answer | Ready | Refused | Paused | Resumed | Slowed | Crowded | Warmed
 _to_worker = msgspec.json.Decoder(ToWorker)
 _to_parent = msgspec.json.Decoder(ToParent)
 
