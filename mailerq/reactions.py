@@ -83,7 +83,7 @@ class Reactions:
         """There are too many connections; what that says of the host holds for other workers, too."""
         working = site.census.working(source)
         if site.allowance.window(source).bad(now, working) and self.tell is not None:
-            self.tell(Crowded(site.key, source, working, now))
+            self.tell(Crowded(site.key, source, now))
 
     def _slow(self, site: Site, source: str | None, reaction: Reaction, said: str, now: float) -> None:
         values, lasts, line = dict(reaction.slow or {}), reaction.slow_for, reaction.line
@@ -174,7 +174,8 @@ class Reactions:
                 self._changed(site)
         elif isinstance(change, Crowded):
             site = site_of(change.site)
-            if site is not None and site.allowance.window(change.source).bad(change.at, change.working):
+            if site is not None:
+                site.allowance.window(change.source).full(change.at, site.census.working(change.source))
                 self._changed(site)
         elif isinstance(change, Warmed):
             if self.warmup.learn(change.name, change.day, change.date):

@@ -66,6 +66,17 @@ class Window:
         self._wait(now)
         return True
 
+    def full(self, now: float, working: int = 0) -> None:
+        """Another engine was told that there are too many: those that work here may stay, and no more be opened before
+        that is probed."""
+        if now < self._last_bad + BURST:
+            return
+        self._last_bad = now
+        before = max(1, int(min(self.size, self._most)))
+        self.ceiling = min(working, before) or before
+        self.size = float(self.ceiling)
+        self._wait(now)
+
     def next_change(self, now: float) -> float | None:
         """When time alone allows one more; None: it does not."""
         return self._due if now < self._due < _NEVER else None

@@ -34,7 +34,7 @@ SLOW = SlowDown({"messages_per_minute": 60.0}, NOW + 3600, NOW, "450 too fast", 
 KNOWN: list[Change] = [
     Paused(Pause(3, NOW, None, "why", domain="a.example")),
     Slowed(("mx.example",), None, SLOW),
-    Crowded(("mx.example",), None, 3, NOW),
+    Crowded(("mx.example",), None, NOW),
     Warmed("rule from 192.0.2.1", 3, "2023-11-14"),
 ]
 BEGIN = Begin("workers: 2", "workers: 2", "c.yaml")
@@ -207,7 +207,8 @@ schedules: [{ip: 192.0.2.1, domain: "*", days: [50/d, 100/d, unlimited]}]
         self.said("too many")
         self.hear()
         self.assertEqual(len(self.told), 1)
-        self.assertEqual([site.allowance.window(None).size for site in self.sites], [4.0, 4.0])
+        self.assertEqual([site.allowance.window(None).size for site in self.sites], [4.0, 8.0])
+        self.assertEqual(self.sites[1].allowance.window(None).ceiling, 8)
         self.assertEqual(self.changed, [self.sites[1]])
 
     def test_pause(self) -> None:

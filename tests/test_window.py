@@ -85,6 +85,15 @@ class Trouble(SynchronousTestCase):
         self.assertEqual(after_trouble(20, working=3).allowed(20), 3)
         self.assertEqual(after_trouble(20, working=15).allowed(20), 10)
 
+    def test_full(self) -> None:
+        """What another engine was refused stops growth here; what works stays, and beyond it is probed after a while."""
+        window = Window(5.0)
+        window.full(NOW, 3)
+        for _ in range(100):
+            window.good(NOW + 1, 20)
+        self.assertEqual((window.allowed(20, NOW + 1), window.ceiling), (3, 3))
+        self.assertEqual(window.allowed(20, NOW + SHORTEST_PATIENCE), 4)
+
     def test_burst(self) -> None:
         """Many refusals within a second are one event."""
         window = after_trouble(16)

@@ -38,7 +38,7 @@ CHANGES = [
     Paused(Pause(1, NOW, None, "why", domain="a.example")),
     Resumed(Scope(domain="a.example", tag="x")),
     Slowed(("mx.example",), "192.0.2.1", SLOW),
-    Crowded(("mx.example",), "192.0.2.1", 3, NOW),
+    Crowded(("mx.example",), "192.0.2.1", NOW),
     Warmed("rule from 192.0.2.1", 3, "2026-11-24"),
 ]
 

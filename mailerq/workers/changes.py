@@ -33,12 +33,11 @@ class Slowed(Message, frozen=True):
 
 
 class Crowded(Message, frozen=True):
-    """A host has said at the time ``at`` (epoch seconds) that there are too many connections, while ``working`` of them
-    did work (0: unknown). ``source``: the local address they come from. Passed on, and not remembered."""
+    """A host has said at the time ``at`` (epoch seconds) that there are too many connections from the local address
+    ``source``: what works, works, but none should open more. Passed on, and not remembered."""
 
     site: tuple[str, ...]
     source: str | None
-    working: int
     at: float
 
 

@@ -58,7 +58,7 @@ class Memory:
         if isinstance(change, Slowed):
             return self._slow(change)
         if isinstance(change, Crowded):
-            return change if isfinite(change.at) and change.working >= 0 else None
+            return change if isfinite(change.at) else None
         return change if self.warmup.learn(change.name, change.day, change.date) else None
 
     def _pause(self, pause: Pause, now: float) -> Change | None:
