@@ -86,7 +86,7 @@ class Trouble(SynchronousTestCase):
         self.assertEqual(after_trouble(20, working=15).allowed(20), 10)
 
     def test_full(self) -> None:
-        """What another engine was refused stops growth here; what works stays, and beyond it is probed after a while."""
+        """What another engine was refused stops growth here; what works stays, and more is probed after a while."""
         window = Window(5.0)
         window.full(NOW, 3)
         for _ in range(100):
