@@ -120,8 +120,10 @@ class IMessageStore(Interface):
     """Bodies by key. A Twisted service besides. Where it cannot be reached, each Deferred fails with ConnectionError,
     within the time-out it was made with, whose text names the store without a password."""
 
+    batch: int = Attribute("Most bodies that one ``sweep`` removes.")
+
     def get(key: str) -> Deferred[bytes | None]:
-        """The body; None: it is not there (or its time is over)."""
+        """The body; None: it is not there (or its time is over). A key is any text that is not empty."""
 
     def put(key: str, body: bytes, expires: float | None) -> Deferred[None]:
         """Keep a body, in place of what was there; fires once a crash cannot lose it. ``expires`` (epoch seconds): when

@@ -18,6 +18,7 @@ class MemoryStore(Service):
     def __init__(self, clock: Any) -> None:
         self._clock = clock
         self.bodies: dict[str, tuple[bytes, float | None]] = {}
+        self.batch = 1000  # most that one sweep removes
 
     def get(self, key: str) -> Deferred[bytes | None]:
         """The body."""
@@ -37,6 +38,7 @@ class MemoryStore(Service):
     def sweep(self, now: float) -> Deferred[int]:
         """Those whose time is over."""
         over = [key for key, (_, expires) in self.bodies.items() if expires is not None and expires <= now]
+        del over[self.batch :]
         for key in over:
             del self.bodies[key]
         return succeed(len(over))
