@@ -14,6 +14,8 @@ from typing import Any
 
 import attrs
 
+from mailerq.content.list_header_rules import KEYS as LIST_HEADER_KEYS
+from mailerq.content.list_header_rules import ListHeaderRule, list_header_rule
 from mailerq.content.verp_rules import KEYS as VERP_KEYS
 from mailerq.content.verp_rules import VerpRule, read_verp
 from mailerq.limit_rules import KEYS as LIMIT_KEYS
@@ -334,6 +336,7 @@ class Settings:
     schedules: tuple[ScheduleRule, ...] = key((), items(schedule_rule))
     responses: tuple[ResponseRule, ...] = key((), items(response))
     verp: tuple[VerpRule, ...] = key((), read_verp, null=True)
+    list_headers: tuple[ListHeaderRule, ...] = key((), items(list_header_rule))
     workers: int = key(1, _workers)
     limits_store: StoreAddress | None = key(None, _limits_store, null=True)
     manhole: str | None = key(None, text, null=True)
@@ -435,6 +438,8 @@ def known_keys() -> list[str]:
     keys[at:at] = [f"schedules.{name}" for name in SCHEDULE_KEYS]
     at = keys.index("verp") + 1
     keys[at:at] = [f"verp.{name}" for name in VERP_KEYS]
+    at = keys.index("list-headers") + 1
+    keys[at:at] = [f"list-headers.{name}" for name in LIST_HEADER_KEYS]
     at = keys.index("responses") + 1
     return keys[:at] + [f"responses.{name}" for name in RESPONSE_KEYS] + keys[at:]
 

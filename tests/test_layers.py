@@ -24,7 +24,9 @@ PURE = [
     *("window", "slowdown", "warmup", "schedule_rules", "pauses"),
     *("simulate/provider", "simulate/stream", "simulate/mix", "simulate/places", "simulate/remote", "simulate/dice"),
     *("simulate/traffic", "simulate/ledger", "simulate/recorder", "simulate/minutes", "simulate/wait_times"),
-    *("content/header_block", "content/members", "content/verp", "content/verp_rules",),
+    *("dsn/asked", "dsn/xtext", "dsn/parameters", "dsn/notices", "dsn/report"),
+    *("content/header_block", "content/members", "content/verp", "content/verp_rules"),
+    *("content/list_headers", "content/list_header_rules"),
     *("simulate/summary", "simulate/report", "simulate/svg", "simulate/drawing", "simulate/binding"),
 ]
 IMPURE = (

@@ -6,6 +6,7 @@ from zope.interface import implementer
 
 from mailerq.attempt import Type
 from mailerq.content.chain import Chain
+from mailerq.content.list_headers import ListHeaders
 from mailerq.content.step import ContentError, IContentStep, Occasion
 from mailerq.job import Job
 from mailerq.settings import Settings
@@ -20,8 +21,10 @@ def make_chain(settings: Settings) -> Chain:
     # composed: a description becomes a message
     # personalised: what the job's data say is filled in
     # changed: CSS, line ends, headers
+    if settings.list_headers:
+        steps.append(ListHeaders(settings.list_headers))
     # signed, after all else
-    return Chain(steps)
+    return Chain(steps, always=bool(settings.list_headers))
 
 
 @implementer(IContentStep)
