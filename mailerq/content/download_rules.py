@@ -1,5 +1,4 @@
 """What may be downloaded, and how much of it at a time: the section ``downloads`` of the configuration. Pure."""
-# ruff: noqa: RUF009 (key() declares an attribute, as attrs.field does)
 
 from __future__ import annotations
 
