@@ -84,7 +84,10 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One entry of ``results``, encoded by msgspec as it stands; the order of the fields is the order in the JSON."""
+    """One entry of ``results``, encoded by msgspec as it stands; the order of the fields is the order in the JSON.
+
+    ``dsn``: the host was asked to tell the sender what becomes of the message, and took it.
+    """
 
     attempt: int
     type: Type
@@ -98,6 +101,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     state: State | None = None
     reasons: list[str] | None = None
     in_doubt: bool = msgspec.field(default=False, name="in-doubt")
+    dsn: bool = False
     mx: str | None = None
     cipher: dict[str, Any] | None = None
     certificate: dict[str, Any] | None = None

@@ -142,6 +142,7 @@ class IMail(Interface):
     sender: str = Attribute("MAIL FROM without brackets, ASCII or UTF-8; empty for the null reverse-path.")
     recipient: str = Attribute("RCPT TO without brackets, ASCII or UTF-8.")
     body: bytes = Attribute("The message as the job has it: line ends of any kind, not stuffed.")
+    dsn: Any = Attribute("What the host is asked to tell the sender (``dsn.asked.Asked``), or None.")
 
 
 class IConnectionOwner(Interface):

@@ -17,7 +17,9 @@ from msgspec import Raw, Struct
 
 from mailerq.attempt import Attempt, Type
 from mailerq.bounce_classes import GREYLISTED
-from mailerq.properties import Entry, Flag, Known, Queues, Smarthost
+from mailerq.dsn.asked import Asked
+from mailerq.dsn.asked import read as read_dsn
+from mailerq.properties import Dsn, Entry, Flag, Known, Queues, Smarthost
 
 MAX_UNPACKED = 256 * 1024 * 1024  # bytes a compressed body may unpack to: more is no mail, but a bomb
 
@@ -60,7 +62,8 @@ class Job(Struct, eq=False):
     ``results`` that are attempts (``idle`` is none), ``entries`` all of them, ``idles`` the ``idle`` ones at the end.
     Times are epoch seconds, None where the job gives none. ``added`` are the entries that were appended here.
     ``is_responsive``: ``mime`` is a description of a message, not a message. ``plain``: the message is in the job, and
-    nothing is to be done to it.
+    nothing is to be done to it. ``dsn``: what the sender wants to be told, None where the job says nothing of it;
+    ``told``: the sender was told that it is late.
     """
 
     pieces: dict[str, Raw]
@@ -78,6 +81,8 @@ class Job(Struct, eq=False):
     idles: int = 0
     is_responsive: bool = False
     plain: bool = True
+    dsn: Asked | None = None
+    told: bool = False
     _greylisted_from: str | None = None
 
     def __post_init__(self) -> None:
@@ -112,7 +117,9 @@ class Job(Struct, eq=False):
                 delayed = parse_time("delayed", known.delayed)
                 self.nextattempt = max(delayed, self.nextattempt or delayed)
             if known.seen:
-                self.seen, self.seen_id, self.turn = _read_seen(known.seen)
+                self.seen, self.seen_id, self.turn, self.told = _read_seen(known.seen)
+            if isinstance(known.dsn, Dsn):
+                self.dsn = read_dsn(known.dsn)
         except ValueError as error:
             return str(error)
         if known.dkim or known.headers or known.data or known.inlinecss or known.normalize:  # UNSET is false
@@ -388,21 +395,23 @@ def parse_time(name: str, text: str) -> float:
         raise ValueError(f"{name}: {_cut(text)!r} is no time of the form YYYY-MM-DD HH:MM:SS") from None
 
 
-def write_seen(seconds: float, identity: str, turn: float = 0.0) -> bytes:
-    """What the engine writes into ``seen`` of a job that goes back: first pick-up, the job's identity, and the turn it
-    was promised if it was."""
+def write_seen(seconds: float, identity: str, turn: float = 0.0, told: bool = False) -> bytes:
+    """What the engine writes into ``seen`` of a job that goes back: first pick-up, the job's identity, the turn it was
+    promised if it was, and whether its sender was told that it is late."""
+    if told:
+        return b'"%d %s %d told"' % (seconds, identity.encode(), turn)
     if turn:
         return b'"%d %s %d"' % (seconds, identity.encode(), turn)
     return b'"%d %s"' % (seconds, identity.encode())
 
 
-def _read_seen(text: str) -> tuple[float, str, float]:
-    """First pick-up, identity and turn ('' and 0 where there is none)."""
-    seconds, _, rest = text.partition(" ")
+def _read_seen(text: str) -> tuple[float, str, float, bool]:
+    """First pick-up, identity and turn ('' and 0 where there is none), and whether the sender was told."""
+    seconds, _, rest = text.removesuffix(" told").partition(" ")
     identity, _, turn = rest.partition(" ")
     if not _is_count(seconds) or not identity.isascii() or len(identity) > 64 or not (not turn or _is_count(turn)):
-        return parse_time("seen", text), "", 0.0
-    return float(seconds), identity, float(turn or 0)
+        return parse_time("seen", text), "", 0.0, False
+    return float(seconds), identity, float(turn or 0), text.endswith(" told")
 
 
 def _is_count(text: str) -> bool:

@@ -8,6 +8,7 @@ from mailerq.attempt import Outcome, Peer
 from mailerq.job import Job
 
 if TYPE_CHECKING:
+    from mailerq.dsn.asked import Asked
     from mailerq.limits import Manner
     from mailerq.responses import Reaction
     from mailerq.verdict import Verdict
@@ -25,7 +26,8 @@ class Mail:
     (``parking.py``), ``reaction`` what the outcome ``reacted_to`` leads to, ``manner`` what of the limits is its
     domain's own.
 
-    ``plain``: its body is in the job, and goes as it is. ``sender`` is MAIL FROM without brackets.
+    ``plain``: its body is in the job, and goes as it is. ``sender`` is MAIL FROM without brackets. ``dsn``: what the
+    sender wants to be told, by the job or the configuration; None: nothing was said.
     """
 
     __slots__ = (
@@ -35,6 +37,7 @@ class Mail:
         "came",
         "deadline",
         "digest",
+        "dsn",
         "flow",
         "given",
         "identity",
@@ -87,6 +90,7 @@ class Mail:
         self.reacted_to: Outcome | None = None
         self.manner: Manner | None = None
         self.plain = job.plain
+        self.dsn: Asked | None = None
         self.sender = job.known.envelope or ""
         self._body: bytes | None = None
         self._made = False

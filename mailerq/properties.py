@@ -41,6 +41,17 @@ class Smarthost(Struct, frozen=True):
         return f"<Smarthost {self.hostname or self.name}:{self.port}>"  # never the password
 
 
+class Dsn(Struct, frozen=True):
+    """What the sender wants to be told (RFC 3461). ``envelope`` and ``mta`` are an older way to say from whom."""
+
+    notify: str | list[str] | None = None
+    ret: str | None = None
+    envid: str | None = None
+    orcpt: str | None = None
+    envelope: str | None = None
+    mta: str | None = None
+
+
 class _Next(Struct):
     time: str
 
@@ -71,7 +82,7 @@ class Known(Struct):
     queues: Queues | msgspec.UnsetType = msgspec.UNSET
     smarthost: Smarthost | msgspec.UnsetType = msgspec.UNSET
     dkim: dict[str, Any] | list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
-    dsn: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    dsn: Dsn | msgspec.UnsetType = msgspec.UNSET
     headers: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     inlinecss: Flag = False
     normalize: Flag = False

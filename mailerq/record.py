@@ -31,6 +31,7 @@ def record(
         state=None if outcome.type is Type.BIND else outcome.state,
         reasons=list(outcome.reasons or (text,)) if outcome.type is Type.RESPONSIVE else None,
         in_doubt=outcome.in_doubt,
+        dsn=mail.dsn is not None and outcome.type is Type.SUCCESS and link is not None and link.client.extensions.dsn,
         mx=peer.mx,
         cipher=peer.cipher,
         certificate=peer.certificate,

@@ -25,6 +25,7 @@ class Mail:
     recipient: str = "one@example.org"
     body: bytes = b"Subject: hello\r\n\r\nHello.\r\n"
     sender: str = "sender@example.com"
+    dsn: Any = None
 
 
 def mails(*names: str) -> list[Mail]:

@@ -1,6 +1,6 @@
 """A mail, made ready for one host: the command lines and the message, or the reason why this host cannot get it.
 
-RFC 5321 (addresses), 1870 (SIZE), 6152 (8BITMIME), 6531 (SMTPUTF8). Pure.
+RFC 5321 (addresses), 1870 (SIZE), 3461 (DSN), 6152 (8BITMIME), 6531 (SMTPUTF8). Pure.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from mailerq.attempt import Outcome, State, Type
+from mailerq.dsn.asked import Asked
+from mailerq.dsn.parameters import mail_parameters, rcpt_parameters
 from mailerq.smtp import wire
 from mailerq.smtp.address import ascii_address, ascii_sender, wire_address
 from mailerq.smtp.downgrade import header_end, seven_bit
@@ -41,12 +43,22 @@ def prepare(mail: Any, extensions: Extensions) -> Talk:
                 limit = extensions.size
                 raise _Unsendable(552, "5.3.4", f"the message has {size} bytes, and the host takes at most {limit}")
             parameters = b"%b SIZE=%d" % (parameters, size)
+        rcpt = b"RCPT TO:<%b>\r\n" % recipient
+        if mail.dsn is not None and extensions.dsn:
+            parameters, rcpt = _ask(mail.dsn, recipient, parameters)
     except _Unsendable as problem:
         talk = Talk(mail, b"", b"", b"", False)
         code, status, text = problem.args
         talk.refusal = Outcome(Type.ERROR, State.MAIL, code, status, f"not sent: {text}")
         return talk
-    return Talk(mail, b"MAIL FROM:<%b>%b\r\n" % (sender, parameters), b"RCPT TO:<%b>\r\n" % recipient, body, large)
+    return Talk(mail, b"MAIL FROM:<%b>%b\r\n" % (sender, parameters), rcpt, body, large)
+
+
+def _ask(dsn: Asked, recipient: bytes, parameters: bytes) -> tuple[bytes, bytes]:
+    """The parameters of MAIL, and the RCPT line, for a host that tells senders what becomes of their mail."""
+    utf8 = b" SMTPUTF8" in parameters
+    parameters += mail_parameters(dsn)
+    return parameters, b"RCPT TO:<%b>%b\r\n" % (recipient, rcpt_parameters(dsn, recipient, utf8))
 
 
 def _addresses(mail: Any, extensions: Extensions) -> tuple[bytes, bytes, bool]:

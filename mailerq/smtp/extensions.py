@@ -18,6 +18,7 @@ class Extensions:
     starttls: bool = False
     size: int | None = None
     auth: frozenset[str] = frozenset()
+    dsn: bool = False
     names: frozenset[str] = frozenset()
 
 
@@ -45,5 +46,6 @@ def parse_extensions(lines: Sequence[bytes]) -> Extensions:
         starttls="STARTTLS" in words,
         size=size,
         auth=frozenset(words.get("AUTH", ())),
+        dsn="DSN" in words,
         names=frozenset(words) - {""},
     )
