@@ -34,8 +34,17 @@ setup(
     ],
     extras_require={
         "redis": ["txredisapi>=1.6"],
+        "postgres": ["psycopg[binary]>=3.2"],
+        "mongo": ["txmongo>=26"],
+        "s3": ["boto3>=1.36"],
         "test": [
             "txredisapi>=1.6",
+            "psycopg[binary]>=3.2",
+            "txmongo>=26",
+            "boto3>=1.36",
+            "moto[s3]>=5",
+            "flask",  # with these two moto is a server
+            "flask-cors",
             "aiosmtpd",
             "hypothesis",
             "ruff",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from mailerq.shapes import key, scalar, secret, section, time, word, wrong
+from mailerq.stores.remote import problem_of
 from mailerq.yaml_source import Node, Table
 
 KINDS = ("memory", "directory", "sqlite", "postgresql", "mongodb", "s3")
@@ -33,4 +34,7 @@ def read_store(node: Node) -> Store:
     store: Store = section(Store)(node) if isinstance(node, Table) else Store(secret(scalar(node)))
     if store.kind not in KINDS:
         raise wrong(node, f"is no message store: {', '.join(f'{kind}:…' for kind in KINDS[1:])}")
+    problem = problem_of(store.address)
+    if problem is not None:
+        raise wrong(node, problem)
     return store

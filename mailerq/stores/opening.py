@@ -14,4 +14,9 @@ def make_store(reactor: Any, store: Store) -> IMessageStore:
         from mailerq.stores.memory import MemoryStore
 
         return MemoryStore(reactor)
+    if store.kind == "postgresql":
+        from mailerq.stores.postgres import PostgresStore
+        from mailerq.stores.remote import parse_postgres
+
+        return PostgresStore(reactor, parse_postgres(store.address))
     raise ValueError(f"no store of this kind: {store.kind}")
