@@ -25,6 +25,7 @@ PURE = [
     *("simulate/provider", "simulate/stream", "simulate/mix", "simulate/places", "simulate/remote", "simulate/dice"),
     *("simulate/traffic", "simulate/ledger", "simulate/recorder", "simulate/minutes", "simulate/wait_times"),
     *("dsn/asked", "dsn/xtext", "dsn/parameters", "dsn/notices", "dsn/report"),
+    *("content/addresses", "content/web_address", "content/remembered", "content/download_rules"),
     *("content/header_block", "content/members", "content/verp", "content/verp_rules"),
     *("content/list_headers", "content/list_header_rules"),
     *("simulate/summary", "simulate/report", "simulate/svg", "simulate/drawing", "simulate/binding"),

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from mailerq.content.addresses import objection
 from mailerq.content.download_rules import DownloadRules
+from mailerq.content.flight import FetchError
 from mailerq.content.host_names import Names
 from mailerq.content.web_address import WebAddress
 
@@ -24,14 +25,6 @@ CONNECT = 10.0
 """Seconds for a connection to one of the addresses of a host."""
 MOST_ADDRESSES = 4
 """Addresses of a host that are tried."""
-
-
-class FetchError(Exception):
-    """There is no such download. ``passing``: there may be later."""
-
-    def __init__(self, what: str, passing: bool = True) -> None:
-        super().__init__(what)
-        self.passing = passing
 
 
 @implementer(IAgentEndpointFactory)

@@ -7,18 +7,19 @@ server says a moment later cannot lead elsewhere. Each redirect is a request of 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from mailerq.content.checked_way import FetchError
 from mailerq.content.download_rules import DownloadRules
-from mailerq.content.fetching import Response, fetch
-from mailerq.content.flight import Answer, Download, Flight, NoDownload, told
+from mailerq.content.flight import Answer, Download, FetchError, Flight, NoDownload, told
 from mailerq.content.host_names import Names
 from mailerq.content.remembered import Remembered, lifetime
 from mailerq.content.slots import Slots
 from mailerq.content.web_address import WebAddress, parse, shown
+
+if TYPE_CHECKING:
+    from mailerq.content.fetching import Response
 
 __all__ = ["Download", "Downloads"]
 
@@ -62,8 +63,8 @@ class Downloads:
 
         Fails with ContentError only (``type`` RESPONSIVE, naming the URL without its password): ``passing`` for what
         may pass (no answer, a 5xx, a connection that fails, a certificate), final for what never will (no http, an
-        address that is not allowed, 404, 410, more than ``max_size``). Who asks for the same URL at the same time gets the same
-        download. Cancel what is returned to give up: the others that wait for it still get it.
+        address that is not allowed, 404, 410, more than ``max_size``). Who asks for the same URL at the same time
+        gets the same download. Cancel what is returned to give up: the others that wait for it still get it.
         """
         try:
             address = parse(url)
@@ -93,6 +94,8 @@ class Downloads:
     async def _get(
         self, address: WebAddress, flight: Flight, rules: DownloadRules, names: Names
     ) -> tuple[Download, float]:
+        from mailerq.content.fetching import fetch  # it brings an HTTP client, which few engines need
+
         lives = rules.ttl
         for _ in range(REDIRECTS + 1):
             host = address.host

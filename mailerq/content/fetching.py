@@ -13,8 +13,9 @@ from twisted.web.client import Agent, PartialDownloadError, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
-from mailerq.content.checked_way import FetchError, Way
+from mailerq.content.checked_way import Way
 from mailerq.content.download_rules import DownloadRules
+from mailerq.content.flight import FetchError
 from mailerq.content.host_names import Names
 from mailerq.content.web_address import WebAddress
 

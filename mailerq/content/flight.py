@@ -12,7 +12,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailerq.attempt import Type
-from mailerq.content.checked_way import FetchError
 from mailerq.content.step import ContentError
 
 WAITS = 120.0
@@ -20,6 +19,14 @@ WAITS = 120.0
 FAILED, FAILED_FOR_GOOD = 30.0, 300.0
 """Seconds for which failures are remembered."""
 _log = Logger()
+
+
+class FetchError(Exception):
+    """There is no such download. ``passing``: there may be later."""
+
+    def __init__(self, what: str, passing: bool = True) -> None:
+        super().__init__(what)
+        self.passing = passing
 
 
 class Download(Struct, frozen=True):
