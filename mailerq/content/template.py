@@ -1,0 +1,74 @@
+"""Templates in the language of the original: read, translated, kept, filled in.
+
+``docs/content.md`` has the language. Safe for threads: what is shared is a table behind a lock.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+from msgspec import Struct
+
+from mailerq.content.template_budget import Budget, TemplateError
+from mailerq.content.template_jinja import State, compiled, rendered
+from mailerq.content.template_syntax import read
+from mailerq.content.template_tokens import has_tags
+
+__all__ = ["Budget", "TemplateError", "Templates", "has_tags"]
+
+MOST_KEPT = 500
+MOST_KEPT_TEXT = 16_000_000  # characters
+
+
+class _Kept(Struct):
+    template: Any
+    size: int
+
+
+class Templates:
+    """Compiled templates by their text: the last ``most`` of them, of at most ``most_text`` characters in all."""
+
+    def __init__(self, most: int = MOST_KEPT, most_text: int = MOST_KEPT_TEXT) -> None:
+        self._most = most
+        self._most_text = most_text
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._text = 0
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def render(
+        self, text: str, variables: dict[str, Any], budget: Budget, show: Callable[[str], str] = lambda text: text
+    ) -> str:
+        """``text`` filled in. ``variables`` is changed by what the template assigns; ``show`` writes a value as it may
+        stand where it goes. Raises TemplateError."""
+        if not has_tags(text):
+            return text
+        with self._lock:
+            kept = self._kept.get(text)
+            if kept is not None:
+                self._kept.move_to_end(text)
+        if kept is None:
+            kept = self._made(text, budget)
+        else:
+            budget.use(kept.size)
+        return rendered(kept.template, State(variables, budget, show))
+
+    def _made(self, text: str, budget: Budget) -> _Kept:
+        tree = read(text)
+        budget.use(tree.size)
+        kept = _Kept(compiled(tree), tree.size)
+        if len(text) > self._most_text // 4:
+            return kept
+        with self._lock:
+            if text not in self._kept:
+                self._text += len(text)
+            self._kept[text] = kept
+            while len(self._kept) > self._most or self._text > self._most_text:
+                oldest, _ = self._kept.popitem(last=False)
+                self._text -= len(oldest)
+        return kept
