@@ -124,6 +124,8 @@ class Job(Struct, eq=False):
             return str(error)
         if known.dkim or known.headers or known.data or known.inlinecss or known.normalize:  # UNSET is false
             self.plain = False
+            if known.headers and (problem := known.headers.problem()):
+                return problem
         return self._check_message() or self._check_smarthost()
 
     def _check_message(self) -> str | None:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from mailerq.content.header_changes import HeaderChanges
+
 _Whole = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Flag = bool | Literal[0, 1]
 _Name = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -83,7 +85,7 @@ class Known(Struct):
     smarthost: Smarthost | msgspec.UnsetType = msgspec.UNSET
     dkim: dict[str, Any] | list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     dsn: Dsn | msgspec.UnsetType = msgspec.UNSET
-    headers: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    headers: HeaderChanges | msgspec.UnsetType = msgspec.UNSET
     inlinecss: Flag = False
     normalize: Flag = False
     data: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET

@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from mailerq.content.download_rules import DownloadRules
 from mailerq.content.list_header_rules import KEYS as LIST_HEADER_KEYS
 from mailerq.content.list_header_rules import ListHeaderRule, list_header_rule
 from mailerq.content.verp_rules import KEYS as VERP_KEYS
@@ -337,6 +338,7 @@ class Settings:
     responses: tuple[ResponseRule, ...] = key((), items(response))
     verp: tuple[VerpRule, ...] = key((), read_verp, null=True)
     list_headers: tuple[ListHeaderRule, ...] = key((), items(list_header_rule))
+    downloads: DownloadRules = key(attrs.Factory(DownloadRules), section(DownloadRules))
     workers: int = key(1, _workers)
     limits_store: StoreAddress | None = key(None, _limits_store, null=True)
     manhole: str | None = key(None, text, null=True)

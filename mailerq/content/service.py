@@ -13,6 +13,8 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from mailerq.content.contents import Contents
+from mailerq.content.downloads import Downloads
+from mailerq.content.host_names import HostNames
 from mailerq.content.keeping import Keeping, Rules
 from mailerq.content.steps import make_chain
 from mailerq.interfaces import IMessageStore
@@ -32,6 +34,7 @@ class ContentService(MultiService):
         self._reactor = reactor
         self._threads: ThreadPool | None = None
         self.keeping: Keeping | None = None
+        self.downloads = Downloads(reactor, settings.downloads, HostNames(reactor, settings.dns))
         self.contents = Contents(reactor, make_chain(settings), self._run)
         if settings.store is not None:
             self._use(make_store(reactor, settings.store), settings)
@@ -67,6 +70,7 @@ class ContentService(MultiService):
 
     def reload(self, settings: Settings) -> None:
         """Other steps hold from now on; the store stays."""
+        self.downloads.use(settings.downloads, HostNames(self._reactor, settings.dns))
         self.contents.chain = make_chain(settings)
 
     async def close(self) -> None:

@@ -6,12 +6,14 @@ from zope.interface import implementer
 
 from mailerq.attempt import Type
 from mailerq.content.chain import Chain
+from mailerq.content.headers import Headers
 from mailerq.content.list_headers import ListHeaders
+from mailerq.content.normalize import Normalize
 from mailerq.content.step import ContentError, IContentStep, Occasion
 from mailerq.job import Job
 from mailerq.settings import Settings
 
-NOT_YET = ("dkim", "headers", "data", "inlinecss", "normalize")
+NOT_YET = ("dkim", "data", "inlinecss")
 COMPOSES = False
 
 
@@ -21,6 +23,7 @@ def make_chain(settings: Settings) -> Chain:
     # composed: a description becomes a message
     # personalised: what the job's data say is filled in
     # changed: CSS, line ends, headers
+    steps += [Normalize(), Headers()]
     if settings.list_headers:
         steps.append(ListHeaders(settings.list_headers))
     # signed, after all else
