@@ -10,6 +10,21 @@ from mailerq.stores.address import Store
 
 def make_store(reactor: Any, store: Store) -> IMessageStore:
     """The store that ``store`` names, not started yet."""
+    from mailerq.stores.packed import PackedStore
+
+    return PackedStore(reactor, _store(reactor, store), store.compress == "gzip", store.timeout)
+
+
+def _store(reactor: Any, store: Store) -> IMessageStore:
+    path = store.address.partition(":")[2]
+    if store.kind == "directory":
+        from mailerq.stores.directory import DirectoryStore
+
+        return DirectoryStore(reactor, path, store.timeout)
+    if store.kind == "sqlite":
+        from mailerq.stores.sqlite import SqliteStore
+
+        return SqliteStore(reactor, path, store.timeout)
     if store.kind == "memory":
         from mailerq.stores.memory import MemoryStore
 
@@ -18,5 +33,5 @@ def make_store(reactor: Any, store: Store) -> IMessageStore:
         from mailerq.stores.postgres import PostgresStore
         from mailerq.stores.remote import parse_postgres
 
-        return PostgresStore(reactor, parse_postgres(store.address))
+        return PostgresStore(reactor, parse_postgres(store.address), store.timeout)
     raise ValueError(f"no store of this kind: {store.kind}")
