@@ -94,7 +94,18 @@ class Resolver:
     def cached(self, domain: str) -> Answer | None:
         """What is known of a domain now (spelt as it was in ``lookup``), or None: then ``lookup``."""
         known = self._known.get(domain)
-        return known[1] if known is not None and known[0] > self._seconds() else None
+        if known is not None:
+            return known[1] if known[0] > self._seconds() else None
+        return self._configured(domain) if domain in self._settings.hosts else None
+
+    def _configured(self, domain: str) -> Answer | None:
+        """The addresses that the configuration has for this very name: nobody has to be asked, nor waited for."""
+        if literal(domain, self._port) is not None or ascii_name(domain) != domain:
+            return None
+        route = fixed(domain, self._settings, self._port)
+        if route is not None:
+            _remember(self._known, domain, (float("inf"), route))
+        return route
 
     def cached_host(self, hostname: str, port: int) -> Answer | None:
         """The same for ``hosts_of``."""
