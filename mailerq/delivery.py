@@ -24,10 +24,11 @@ from mailerq.attempt import Outcome, Peer, Type, utc
 from mailerq.content.keeping import Keeping
 from mailerq.content.verp_rules import make_senders
 from mailerq.doubles import Doubles
+from mailerq.dsn.notices import Notice, asked_of, bounce, notice_of, policy_of
 from mailerq.elsewhere import LATER, Elsewhere
 from mailerq.events import Events
 from mailerq.fellows import Fellows
-from mailerq.interfaces import IBroker, ITaken, ITaker
+from mailerq.interfaces import IBroker, ITaken, ITaker, Publication
 from mailerq.job import Invalid, read
 from mailerq.journal import Journal
 from mailerq.lane import LaneKey, Link
@@ -83,6 +84,7 @@ class Deliveries(Returning):
         local: LocalAddresses,
         fellows: Fellows | None = None,
         keeping: Keeping | None = None,
+        our_name: str = "localhost",
     ) -> None:
         self.in_hand: set[Mail] = set()
         self._clock = clock
@@ -96,6 +98,9 @@ class Deliveries(Returning):
         self._doubles = Doubles(broker.transactional)
         self._fellows = fellows
         self._keeping = keeping
+        self._our_name = our_name
+        self._dsn = policy_of(settings, our_name)
+        self._dsn_asks = self._dsn.asks
         self._undecided = set()
         self._broke: dict[bytes, int] = {}
         self._stopping = False
@@ -119,6 +124,8 @@ class Deliveries(Returning):
     def _take(self, mail: Mail) -> None:
         """It is in our hands."""
         self.in_hand.add(mail)
+        if self._dsn_asks or mail.job.dsn is not None:
+            mail.dsn = asked_of(mail.job, self._dsn)
         if self._doubles.taken(mail):
             self._journal.equal(mail.digest)
 
@@ -411,9 +418,45 @@ class Deliveries(Returning):
         self._publish(mail, verdict, again, kept)
 
     def _publish(self, mail: Mail, verdict: fate.Verdict, again: bool, kept: Kept) -> None:
+        notice = None if mail.dsn is None else notice_of(mail.job, verdict, mail.dsn, self._dsn, mail.seen)
+        if notice is None:
+            self._put_out(mail, verdict, again, kept)
+            return
+        put_out = partial(self._put_out, mail, verdict, again, kept)
+        if self._keeping is not None and not mail.has_body and mail.job.known.key:
+            self._keeping.fetch(mail, partial(self._told, mail, mail.taken, notice, put_out))
+        else:
+            put_out(self._bounce(mail, notice, None if mail.job.is_responsive else mail.job.message()))
+
+    def _told(
+        self, mail: Mail, taken: ITaken, notice: Notice, put_out: Callable[..., None], message: bytes | None
+    ) -> None:
+        """The message that its sender is told about was fetched, which took a while."""
+        if mail.taken is not taken:
+            return  # it came again, and is settled by that
+        if taken.stale:
+            self._journal.adrift(mail.identity)
+            return
+        put_out(self._bounce(mail, notice, message))
+
+    def _bounce(self, mail: Mail, notice: Notice, message: bytes | None) -> Publication | None:
+        """What its sender is told. A bug in that must not keep the result back."""
+        try:
+            return bounce(notice, mail.job, message, self._dsn, identity=mail.identity, seen=mail.seen)
+        except Exception:
+            _log.failure("a sender could not be told of {mail}", mail=mail)
+            return None
+
+    def _put_out(
+        self, mail: Mail, verdict: fate.Verdict, again: bool, kept: Kept, telling: Publication | None = None
+    ) -> None:
+        """``telling``: what its sender is told, which is published together with the rest."""
         extra = mail.reaction.set if mail.reaction is not None else {}
         names = self._settings.queues
-        written = publications(mail.job, verdict, names, mail.identity, mail.seen, extra=extra, kept=kept)
+        told = telling is not None
+        written = publications(mail.job, verdict, names, mail.identity, mail.seen, extra=extra, kept=kept, told=told)
+        if telling is not None:
+            written.append(telling)
         if names.compress != "none":
             written = compressed(written)
         if again and self._fellows is not None and not self._broker.transactional:
@@ -500,6 +543,8 @@ class Deliveries(Returning):
         self._settings = settings
         self._usual = _usual_key(settings)
         self._senders = make_senders(settings.verp)
+        self._dsn = policy_of(settings, self._our_name)
+        self._dsn_asks = self._dsn.asks
 
     def __repr__(self) -> str:
         adrift = len(self._doubles)

@@ -79,22 +79,25 @@ def publications(
     *,
     extra: Mapping[str, bytes] = MappingProxyType({}),
     kept: Kept = NOT_KEPT,
+    told: bool = False,
 ) -> list[Publication]:
     """All that is published once a fate is decided; the attempt that led to it is the last entry of the job already.
 
     ``identity`` and the number of entries make the ``message-id``, which both copies of a result have if it is
     published twice, and no other result has. ``seen`` is the first pick-up, which travels with a retry. ``extra`` are
-    properties (JSON) that a rule puts on the result. ``kept`` says what of the body is in the message store.
+    properties (JSON) that a rule puts on the result. ``kept`` says what of the body is in the message store, ``told``
+    that the sender is told, together with this, that the mail is late.
     """
     if isinstance(verdict, Again):
         return []
     if isinstance(verdict, Parked):
-        seen_too = None if verdict.seen is None else write_seen(verdict.seen, identity, verdict.turn)
+        seen_too = None if verdict.seen is None else write_seen(verdict.seen, identity, verdict.turn, job.told)
         queue = verdict.queue or names.outbox
         return [_back(job, queue, verdict.at, identity, seen_too, kept=kept, delayed=not verdict.queue)]
     queues = queues_of(job, names)
     if isinstance(verdict, Retry):
-        back = _back(job, names.outbox, verdict.at, identity, write_seen(seen, identity), kept=kept)
+        seen_too = write_seen(seen, identity, told=told or job.told)
+        back = _back(job, names.outbox, verdict.at, identity, seen_too, kept=kept)
         copy = _result(job, {**extra, "nextattempt": next_attempt(verdict.at)}, kept, final=False)
         included = queues.results if names.results_include_retries else None
         return [back, *_copies(copy, (queues.retry, included), _message_id(job, identity))]

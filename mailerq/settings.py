@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from mailerq.content.dkim_rules import KEYS as DKIM_KEYS
+from mailerq.content.dkim_rules import DkimRule, dkim_rule
 from mailerq.content.download_rules import DownloadRules
 from mailerq.content.list_header_rules import KEYS as LIST_HEADER_KEYS
 from mailerq.content.list_header_rules import ListHeaderRule, list_header_rule
 from mailerq.content.verp_rules import KEYS as VERP_KEYS
 from mailerq.content.verp_rules import VerpRule, read_verp
+from mailerq.dsn.keys import DsnRules
 from mailerq.limit_rules import KEYS as LIMIT_KEYS
 from mailerq.limit_rules import TLS, LimitRule, crossed_limits, for_all, limit_rule
 from mailerq.limits_store.address import StoreAddress, parse_store
@@ -47,6 +51,7 @@ from mailerq.shapes import (
     word,
     wrong,
 )
+from mailerq.stores.address import KEYS as STORE_KEYS
 from mailerq.stores.address import Store, read_store
 from mailerq.yaml_source import Mark, Node, Problem, Table, Wrong, quoted, read
 
@@ -336,9 +341,11 @@ class Settings:
     pools: Mapping[str, tuple[str, ...]] = key(attrs.Factory(dict), takes_null(_pools))
     schedules: tuple[ScheduleRule, ...] = key((), items(schedule_rule))
     responses: tuple[ResponseRule, ...] = key((), items(response))
+    dkim: tuple[DkimRule, ...] = key((), items(dkim_rule))
     verp: tuple[VerpRule, ...] = key((), read_verp, null=True)
     list_headers: tuple[ListHeaderRule, ...] = key((), items(list_header_rule))
     downloads: DownloadRules = key(attrs.Factory(DownloadRules), section(DownloadRules))
+    dsn: DsnRules = key(attrs.Factory(DsnRules), section(DsnRules))
     workers: int = key(1, _workers)
     limits_store: StoreAddress | None = key(None, _limits_store, null=True)
     manhole: str | None = key(None, text, null=True)
@@ -434,10 +441,14 @@ def known_keys() -> list[str]:
         return found
 
     keys = walk(Settings, "")
+    at = keys.index("store") + 1
+    keys[at:at] = [f"store.{name}" for name in STORE_KEYS]
     at = keys.index("limits") + 1
     keys[at:at] = [f"limits.{name}" for name in LIMIT_KEYS]
     at = keys.index("schedules") + 1
     keys[at:at] = [f"schedules.{name}" for name in SCHEDULE_KEYS]
+    at = keys.index("dkim") + 1
+    keys[at:at] = [f"dkim.{name}" for name in DKIM_KEYS]
     at = keys.index("verp") + 1
     keys[at:at] = [f"verp.{name}" for name in VERP_KEYS]
     at = keys.index("list-headers") + 1
@@ -458,6 +469,10 @@ def crossed(settings: Settings) -> list[tuple[str, str]]:
         found.append(("queues.max-priority", "quorum queues have no priorities"))
     if queues.type == "quorum" and not queues.durable:
         found.append(("queues.durable", "quorum queues are always durable"))
+    if settings.store and settings.store.kind == "sqlite" == settings.broker.kind:
+        path = settings.store.address.partition(":")[2]
+        if normpath(path) == normpath(str(settings.broker.path)):
+            found.append(("store", "is the file of the queue: bodies need a file of their own"))
     if queues.by_address and settings.broker.kind != "amqp":
         found.append(("queues.by-address", "is for several machines, which need RabbitMQ (broker: amqp://…)"))
     found += crossed_limits(settings.limits, settings.pools)

@@ -32,8 +32,8 @@ def wrong(node: Node, what: str) -> Wrong:
 
 
 def dashed(name: str) -> str:
-    """An attribute's name as the key that users write."""
-    return name.replace("_", "-")
+    """An attribute's name as the key that users write; ``from_`` is ``from``, which Python keeps for itself."""
+    return name.rstrip("_").replace("_", "-")
 
 
 def keys_of(cls: type[Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import random
 import secrets
 import socket
 from collections.abc import Callable, Coroutine
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, MultiService
@@ -53,10 +54,16 @@ SLOW = 60.0  # seconds beyond smtp.timeouts.end, and a worker that says nothing 
 OWN_FILES = 100  # the broker, the journal, logs, the manhole, what Python reads
 
 
+@cache
+def our_name() -> str:
+    """The name of this host. Asked once: it may take a DNS lookup."""
+    return socket.getfqdn()
+
+
 def smtp_connector(reactor: Any, settings: Callable[[], Settings]) -> Connect:
     """What makes the connections of a scheduler."""
     trust: dict[str, Any] = {}
-    our_name = socket.getfqdn()  # asked once: it may take a DNS lookup
+    name = our_name()
 
     def connect(owner: Any, link: Link, security: str) -> Any:
         smtp = settings().smtp
@@ -68,7 +75,7 @@ def smtp_connector(reactor: Any, settings: Callable[[], Settings]) -> Connect:
             port=link.host.port,
             mx=link.host.mx,
             source=link.source,
-            hostname=smtp.hostname or our_name,
+            hostname=smtp.hostname or name,
             security=security,
             username=key.account[0] if key.account else None,
             password=key.account[1] if key.account else None,
@@ -164,6 +171,7 @@ class Engine(MultiService):
             local=local,
             fellows=fellows,
             keeping=self.content.keeping,
+            our_name=our_name(),
         )
         self.deliveries.on_loss = self._await_broker
         if self.settings.queues.by_address:

@@ -70,6 +70,20 @@ class Keeping:
         kept.addErrback(lambda failure: _log.failure("a mail could not be settled", failure))
         kept.addBoth(self._one_less)
 
+    def fetch(self, mail: Mail, then: Callable[[bytes | None], None]) -> None:
+        """Its body, for its sender; ``then`` is called once, with None where it is not to be had."""
+        self.pending += 1
+        got: Deferred[Any] = self._store.get(mail.job.known.key)
+        got.addErrback(self._could_not_fetch).addCallback(then)
+        got.addErrback(lambda failure: _log.failure("a mail could not be settled", failure))
+        got.addBoth(self._one_less)
+
+    def _could_not_fetch(self, failure: Any) -> None:
+        if not failure.check(ConnectionError):
+            _log.failure("a body could not be fetched for its sender", failure)
+        else:
+            _log.warn("a sender is told of a mail without its header, as the store is away: {why}", why=failure.value)
+
     def _worked(self, key: str) -> Kept:
         self._failing = False
         return Kept(True, key)

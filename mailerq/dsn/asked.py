@@ -6,19 +6,15 @@ import re
 
 from msgspec import Struct
 
+from mailerq.dsn.words import read_notify, read_ret
 from mailerq.dsn.xtext import address_text, xtext
 from mailerq.properties import Dsn
-
-NEVER, SUCCESS, FAILURE, DELAY = "NEVER", "SUCCESS", "FAILURE", "DELAY"
-WORDS = (NEVER, SUCCESS, FAILURE, DELAY)
-FULL, HDRS = "FULL", "HDRS"
 
 MOST_ENVID = 100  # characters as they are sent (RFC 3461 section 4.4)
 MOST_ORCPT = 500  # (section 4.2)
 _PRINTABLE = re.compile(r"[ -~]+")
 _MTA = re.compile(r"[!-~]{1,255}")
 _TYPED = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,62});(.*)", re.DOTALL)
-_SPLIT = re.compile(r"[\s,]+")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -46,25 +42,6 @@ def read(dsn: Dsn) -> Asked:
         _read_sender(dsn.envelope) if dsn.envelope else "",
         _read_mta(dsn.mta) if dsn.mta else "",
     )
-
-
-def read_notify(name: str, given: str | list[str]) -> tuple[str, ...]:
-    """The words in their usual order, whatever their case. Raises ValueError that begins with ``name``."""
-    parts = _SPLIT.split(given.strip()) if isinstance(given, str) else [part.strip() for part in given]
-    words = {part.upper() for part in parts if part}
-    for word in sorted(words.difference(WORDS)):
-        raise ValueError(f"{name}: {word[:40]!r} is none of {', '.join(WORDS)}")
-    if NEVER in words and len(words) > 1:
-        raise ValueError(f"{name}: {NEVER} stands alone (RFC 3461 section 4.1)")
-    return tuple(word for word in WORDS if word in words)
-
-
-def read_ret(name: str, given: str) -> str:
-    """FULL or HDRS, whatever its case. Raises ValueError that begins with ``name``."""
-    word = given.strip().upper()
-    if word not in (FULL, HDRS):
-        raise ValueError(f"{name}: {given[:40]!r} is none of {FULL}, {HDRS}")
-    return word
 
 
 def _read_envid(given: str) -> str:

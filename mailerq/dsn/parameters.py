@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mailerq.dsn.asked import MOST_ORCPT, NEVER, Asked
+from mailerq.dsn.asked import MOST_ORCPT, Asked
+from mailerq.dsn.words import NEVER
 from mailerq.dsn.xtext import address_text, xtext
 
 
