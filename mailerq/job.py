@@ -19,7 +19,7 @@ from mailerq.attempt import Attempt, Type
 from mailerq.bounce_classes import GREYLISTED
 from mailerq.dsn.asked import Asked
 from mailerq.dsn.asked import read as read_dsn
-from mailerq.properties import Dsn, Entry, Flag, Known, Queues, Smarthost
+from mailerq.properties import Dsn, Entry, Flag, Known, Queues, Smarthost, dkim_of
 
 MAX_UNPACKED = 256 * 1024 * 1024  # bytes a compressed body may unpack to: more is no mail, but a bomb
 
@@ -124,6 +124,8 @@ class Job(Struct, eq=False):
             return str(error)
         if known.dkim or known.headers or known.data or known.inlinecss or known.normalize:  # UNSET is false
             self.plain = False
+            if known.dkim and (problem := self._check_dkim()):
+                return problem
             if known.headers and (problem := known.headers.problem()):
                 return problem
         return self._check_message() or self._check_smarthost()
@@ -146,6 +148,15 @@ class Job(Struct, eq=False):
                 return "smarthost.hostname: is missing"
             if not 0 < int(smarthost.port) < 65536:
                 return "smarthost.port: expected 1 to 65535"
+        return None
+
+    def _check_dkim(self) -> str | None:
+        try:
+            for where, dkim in dkim_of(self.known.dkim, "dkim"):
+                if dkim.expire:
+                    parse_time(f"{where}.expire", dkim.expire)
+        except ValueError as error:
+            return str(error)
         return None
 
     def refuse_own_queue(self, outbox: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -54,6 +55,73 @@ class Dsn(Struct, frozen=True):
     mta: str | None = None
 
 
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_DNS_NAME = re.compile(rf"(?!.{{254}}){_LABEL}(?:\.{_LABEL})*")
+FIELD_NAME = re.compile("[!-9;-~]{1,100}")
+
+
+class Dkim(Struct, frozen=True):
+    """A signature that is to be made, and the key for it. All empty: none."""
+
+    domain: str = ""
+    selector: str = ""
+    key: str = ""
+    expire: str = ""
+    headers: Annotated[list[str], Meta(max_length=100)] = []
+    priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
+    report: Flag = False
+    protocols: Annotated[list[Literal["dkim", "arc"]], Meta(min_length=1, max_length=2)] = msgspec.field(
+        default_factory=lambda: ["dkim"]
+    )
+    canonicalization: Literal[
+        "relaxed/simple", "relaxed/relaxed", "simple/simple", "simple/relaxed", "relaxed", "simple"
+    ] = "relaxed/simple"
+    algorithm: Literal["sha256", "sha1"] = "sha256"
+
+    def __post_init__(self) -> None:
+        if not (self.domain or self.selector or self.key):
+            return
+        for name in ("domain", "selector", "key"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: is missing")
+        for name in ("domain", "selector"):
+            given = getattr(self, name)
+            if not is_dns_name(given):
+                raise ValueError(f"{name}: {given[:80]!r} is no name in DNS")
+        if self.algorithm == "sha1":
+            raise ValueError("algorithm: sha1 is obsolete, and not taken by those who verify (RFC 8301): use sha256")
+        for name in self.headers:
+            if not FIELD_NAME.fullmatch(name):
+                raise ValueError(f"headers: {name[:80]!r} is no name of a header field")
+
+    def __bool__(self) -> bool:
+        return bool(self.key)
+
+    def __repr__(self) -> str:
+        return f"<Dkim {self.selector}._domainkey.{self.domain}>"  # never the key
+
+
+def is_dns_name(text: str) -> bool:
+    """Whether it can be asked for in DNS; letters that are not ASCII have A-labels."""
+    if not text.isascii():
+        from mailerq.smtp.address import a_label
+
+        try:
+            text = a_label(text)
+        except ValueError:
+            return False
+    return _DNS_NAME.fullmatch(text) is not None
+
+
+def dkim_of(given: Dkim | list[Dkim] | msgspec.UnsetType | None, where: str) -> list[tuple[str, Dkim]]:
+    """The signatures that are asked for, each with what errors call it."""
+    if isinstance(given, Dkim):
+        return [(where, given)] if given else []
+    if not isinstance(given, list):
+        return []
+    return [(f"{where}[{number}]", one) for number, one in enumerate(given) if one]
+
+
 class _Next(Struct):
     time: str
 
@@ -83,7 +151,7 @@ class Known(Struct):
     pool: str = ""
     queues: Queues | msgspec.UnsetType = msgspec.UNSET
     smarthost: Smarthost | msgspec.UnsetType = msgspec.UNSET
-    dkim: dict[str, Any] | list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    dkim: Dkim | Annotated[list[Dkim], Meta(max_length=20)] | msgspec.UnsetType = msgspec.UNSET
     dsn: Dsn | msgspec.UnsetType = msgspec.UNSET
     headers: HeaderChanges | msgspec.UnsetType = msgspec.UNSET
     inlinecss: Flag = False
