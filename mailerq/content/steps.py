@@ -6,6 +6,7 @@ from zope.interface import implementer
 
 from mailerq.attempt import Type
 from mailerq.content.chain import Chain
+from mailerq.content.dkim_step import dkim_steps
 from mailerq.content.headers import Headers
 from mailerq.content.list_headers import ListHeaders
 from mailerq.content.normalize import Normalize
@@ -13,7 +14,7 @@ from mailerq.content.step import ContentError, IContentStep, Occasion
 from mailerq.job import Job
 from mailerq.settings import Settings
 
-NOT_YET = ("dkim", "data", "inlinecss")
+NOT_YET = ("data", "inlinecss")
 COMPOSES = False
 
 
@@ -26,8 +27,8 @@ def make_chain(settings: Settings) -> Chain:
     steps += [Normalize(), Headers()]
     if settings.list_headers:
         steps.append(ListHeaders(settings.list_headers))
-    # signed, after all else
-    return Chain(steps, always=bool(settings.list_headers))
+    steps += dkim_steps(settings.dkim)  # signed, after all else
+    return Chain(steps, always=bool(settings.list_headers or settings.dkim))
 
 
 @implementer(IContentStep)
