@@ -123,7 +123,8 @@ class IMessageStore(Interface):
     batch: int = Attribute("Most bodies that one ``sweep`` removes.")
 
     def get(key: str) -> Deferred[bytes | None]:
-        """The body; None: it is not there (or its time is over). A key is any text that is not empty."""
+        """The body; None: it is not there (or its time is over). A key is any text that is not empty. Fails with
+        ContentError where a body is there that cannot be used: damaged, or too large once it is unpacked."""
 
     def put(key: str, body: bytes, expires: float | None) -> Deferred[None]:
         """Keep a body, in place of what was there; fires once a crash cannot lose it. ``expires`` (epoch seconds): when

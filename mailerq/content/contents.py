@@ -96,6 +96,8 @@ class Contents:
             mail.blocked_by = "the message store"
             _log.warn("the message store cannot be used, mails wait: {error}", error=error)
             return self.store_retry
+        except ContentError as error:
+            return _outcome(error)
         if body is None:
             return Outcome(Type.NODATA, State.DATA, description=f"nothing is found in the store by the key {key!r}")
         return body

@@ -34,4 +34,14 @@ def _store(reactor: Any, store: Store) -> IMessageStore:
         from mailerq.stores.remote import parse_postgres
 
         return PostgresStore(reactor, parse_postgres(store.address), store.timeout)
+    if store.kind == "mongodb":
+        from mailerq.stores.mongo import MongoStore
+        from mailerq.stores.remote import parse_mongo
+
+        return MongoStore(reactor, parse_mongo(store.address), store.timeout)
+    if store.kind == "s3":
+        from mailerq.stores.remote import parse_s3
+        from mailerq.stores.s3 import S3Store
+
+        return S3Store(reactor, parse_s3(store.address), store.timeout)
     raise ValueError(f"no store of this kind: {store.kind}")
