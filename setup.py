@@ -46,6 +46,7 @@ setup(
             "flask",  # with these two moto is a server
             "flask-cors",
             "aiosmtpd",
+            "flufl.bounce>=4",
             "hypothesis",
             "ruff",
             "mypy",

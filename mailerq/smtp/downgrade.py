@@ -23,6 +23,9 @@ _SIGNATURES = ("dkim-signature", "arc-message-signature", "arc-seal")
 _ADDRESSES = frozenset(
     ("from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc", "resent-sender")
 )
+_GLOBAL = frozenset(  # header fields in UTF-8 that are no message's: encoded as a whole (RFC 6533 section 4)
+    ("message/global-delivery-status", "message/global-headers", "message/global-disposition-notification")
+)
 _STRUCTURED = frozenset(("content-type", "content-disposition"))
 _EIGHT = re.compile("[\udc80-\udcff]")  # how the parser keeps a byte that is not ASCII
 
@@ -49,9 +52,7 @@ def seven_bit(body: bytes, headers_only: bool = False) -> bytes | None:
         if any(name in message for name in _SIGNATURES):
             return None
         _convert(message, headers_only)
-        out = BytesIO()
-        BytesGenerator(out, mangle_from_=False, maxheaderlen=0, policy=_POLICY).flatten(message)
-        converted = out.getvalue()
+        converted = _flat(message)
     except (_Impossible, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # a message so odd that the parser's own rules do not hold for it
     good = converted[: header_end(converted)] if headers_only else converted
@@ -65,7 +66,15 @@ def _convert(part: Message, headers_only: bool, signed: bool = False) -> None:
         return
     signed = signed or part.get_content_type() == "multipart/signed"
     payload: Any = part.get_payload()
-    if isinstance(payload, list):
+    if (
+        isinstance(payload, list)
+        and part.get_content_type() in _GLOBAL
+        and not (content := _flat(payload[0])).isascii()
+    ):
+        if signed:
+            raise _Impossible
+        _encode_leaf(part, content)
+    elif isinstance(payload, list):
         _convert_container(part, signed)
         for inner in payload:
             _convert(inner, headers_only, signed)
@@ -74,6 +83,13 @@ def _convert(part: Message, headers_only: bool, signed: bool = False) -> None:
         if signed or not isinstance(content, bytes):
             raise _Impossible
         _encode_leaf(part, content)
+
+
+def _flat(message: Message) -> bytes:
+    """A message as bytes, its header as it was."""
+    out = BytesIO()
+    BytesGenerator(out, mangle_from_=False, maxheaderlen=0, policy=_POLICY).flatten(message)
+    return out.getvalue()
 
 
 def _convert_headers(part: Message, signed: bool) -> None:
