@@ -33,11 +33,16 @@ setup(
         "idna>=3.7",
     ],
     extras_require={
+        "content": ["css-inline>=0.24", "mrml>=0.2.4", "html-to-markdown>=3.21", "jinja2>=3.1.6"],
         "redis": ["txredisapi>=1.6"],
         "postgres": ["psycopg[binary]>=3.2"],
         "mongo": ["txmongo>=26"],
         "s3": ["boto3>=1.36"],
         "test": [
+            "css-inline>=0.24",
+            "mrml>=0.2.4",
+            "html-to-markdown>=3.21",
+            "jinja2>=3.1.6",
             "txredisapi>=1.6",
             "psycopg[binary]>=3.2",
             "txmongo>=26",

@@ -34,6 +34,14 @@ PURE = [
     *("content/headers", "content/header_changes", "content/ascii_value", "content/normalize"),
     *("content/header_block", "content/members", "content/verp", "content/verp_rules"),
     *("content/list_headers", "content/list_header_rules"),
+    *(
+        f"content/responsive/{name}"
+        for name in (
+            *("reading", "tags", "kinds", "urls", "rewriting", "block_shapes", "mailboxes", "description"),
+            *("image_size", "videos", "social", "writing", "page", "blocks", "layout", "html", "plain_text"),
+            *("words", "message", "compose"),
+        )
+    ),
     *("simulate/summary", "simulate/report", "simulate/svg", "simulate/drawing", "simulate/binding"),
 ]
 IMPURE = (

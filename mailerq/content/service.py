@@ -35,7 +35,7 @@ class ContentService(MultiService):
         self._threads: ThreadPool | None = None
         self.keeping: Keeping | None = None
         self.downloads = Downloads(reactor, settings.downloads, HostNames(reactor, settings.dns))
-        self.contents = Contents(reactor, make_chain(settings), self._run)
+        self.contents = Contents(reactor, make_chain(settings, self.downloads), self._run)
         if settings.store is not None:
             self._use(make_store(reactor, settings.store), settings)
 
@@ -51,10 +51,12 @@ class ContentService(MultiService):
 
     def _sweep(self, store: IMessageStore) -> Deferred[None]:
         """Whatever happens, it is tried again the next time."""
-        swept: Deferred[Any] = store.sweep(self._reactor.seconds())
-        return swept.addCallbacks(self._say_swept, self._not_swept)
+        return Deferred.fromCoroutine(self._sweep_all(store)).addErrback(self._not_swept)
 
-    def _say_swept(self, count: int) -> None:
+    async def _sweep_all(self, store: IMessageStore) -> None:
+        count = 0
+        while self.running and (more := await store.sweep(self._reactor.seconds())):
+            count += more
         if count:
             _log.info("{count} bodies whose time was over were removed from the store", count=count)
 
@@ -71,7 +73,7 @@ class ContentService(MultiService):
     def reload(self, settings: Settings) -> None:
         """Other steps hold from now on; the store stays."""
         self.downloads.use(settings.downloads, HostNames(self._reactor, settings.dns))
-        self.contents.chain = make_chain(settings)
+        self.contents.chain = make_chain(settings, self.downloads)
 
     async def close(self) -> None:
         """Stop all of it."""

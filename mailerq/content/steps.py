@@ -10,19 +10,23 @@ from mailerq.content.dkim_step import dkim_steps
 from mailerq.content.headers import Headers
 from mailerq.content.list_headers import ListHeaders
 from mailerq.content.normalize import Normalize
+from mailerq.content.personalise import Personalise
+from mailerq.content.responsive.step import ComposeStep, Downloader
 from mailerq.content.step import ContentError, IContentStep, Occasion
 from mailerq.job import Job
 from mailerq.settings import Settings
 
-NOT_YET = ("data", "inlinecss")
-COMPOSES = False
+NOT_YET = ("inlinecss",)
+COMPOSES = True
 
 
-def make_chain(settings: Settings) -> Chain:
-    """The chain of content steps. Cheap: what a step needs is imported when it is first taken."""
+def make_chain(settings: Settings, downloader: Downloader | None = None) -> Chain:
+    """The chain of content steps. Cheap: what a step needs is imported when it is first taken. ``downloader``: what
+    gets the URLs that descriptions of messages name."""
     steps: list[IContentStep] = [NotYet()]
-    # composed: a description becomes a message
+    steps.append(ComposeStep(downloader))  # composed: a description becomes a message
     # personalised: what the job's data say is filled in
+    steps.append(Personalise())
     # changed: CSS, line ends, headers
     steps += [Normalize(), Headers()]
     if settings.list_headers:
