@@ -374,9 +374,10 @@ Hello.
 """
 
 
-def jobs(content: bytes, *recipients: str, t: bool = False, f: str | None = None) -> list[dict[str, Any]]:
+def jobs(content: bytes, *recipients: str, t: bool = False, f: str | None = None, **dsn: str) -> list[dict[str, Any]]:
     """What ``send`` would publish."""
-    arguments = Namespace(recipients=list(recipients), extract_recipients=t, envelope=f)
+    options = dict.fromkeys(("notify", "ret", "envid")) | dsn
+    arguments = Namespace(recipients=list(recipients), extract_recipients=t, envelope=f, **options)
     return [json.loads(job) for job in make_jobs(Message.parse(only_utf8(content)), arguments)]
 
 
@@ -472,6 +473,18 @@ class Send(Command):
             "smarthost": {"hostname": "h", "port": 26},
         }
         self.assertEqual(job, expected)
+
+    def test_dsn(self) -> None:
+        """x-mq-dsn- fields become the property dsn; -N, -R and -V go before them; a wrong value is refused."""
+        header = (
+            b"x-mq-dsn-notify: failure\nx-mq-dsn-notify: delay\nx-mq-dsn-ret: FULL\nx-mq-dsn-orcpt: rfc822;me@x.org\n"
+        )
+        (job,) = jobs(header + MESSAGE, "a@b.c")
+        self.assertEqual(job["dsn"], {"notify": "failure,delay", "ret": "FULL", "orcpt": "rfc822;me@x.org"})
+        (job,) = jobs(b"x-mq-dsn-envid: 1\nx-mq-dsn-ret: FULL\n" + MESSAGE, "a@b.c", notify="never", envid="2")
+        self.assertEqual(job["dsn"], {"envid": "2", "ret": "FULL", "notify": "never"})
+        error = self.assertRaises(Failed, jobs, MESSAGE, "a@b.c", notify="sometimes")
+        self.assertEqual(str(error), "dsn.notify: 'SOMETIMES' is none of NEVER, SUCCESS, FAILURE, DELAY")
 
     def test_number_that_is_none(self) -> None:
         """A number that is none is refused."""

@@ -123,7 +123,8 @@ def _set(properties: dict[str, Any], name: str, values: list[str]) -> None:
         found = _number(name, value) if part == "port" else value
         properties.setdefault("smarthost", {})[_SMARTHOST[part]] = found
     elif name.startswith("dsn-"):
-        properties.setdefault("dsn", {})[name.removeprefix("dsn-")] = value
+        whole = ",".join(values) if name == "dsn-notify" else value
+        properties.setdefault("dsn", {})[name.removeprefix("dsn-")] = whole
     elif name not in _OURS:
         properties[name] = value
 

@@ -9,9 +9,13 @@ import socket
 from email.utils import formataddr, formatdate, getaddresses, make_msgid
 from typing import Any, BinaryIO
 
+import msgspec
+
 from mailerq.commands import Failed
 from mailerq.commands.access import Access, with_access
 from mailerq.commands.message import Message, job_properties, only_utf8
+from mailerq.dsn.asked import read as read_dsn
+from mailerq.properties import Dsn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-i", "-oi", "--ignore-dot", action="store_true", help=dot)
     sender = "the envelope's sender (default: the message's own)"
     parser.add_argument("-f", "--envelope", metavar="ADDRESS", help=sender)
+    notify = "when the sender is told what became of it: never, or some of success, failure, delay, with commas"
+    parser.add_argument("-N", "--notify", metavar="WHEN", help=notify)
+    parser.add_argument("-R", "--ret", metavar="WHAT", help="what of it comes back with a failure: full or hdrs")
+    parser.add_argument("-V", "--envid", metavar="NAME", help="a name for it, which the sender is told with that")
 
 
 def run(arguments: argparse.Namespace, settings: Any) -> int:
@@ -67,6 +75,7 @@ def read(source: BinaryIO, ignore_dot: bool) -> bytes:
 def make_jobs(message: Message, arguments: argparse.Namespace) -> list[bytes]:
     """The bodies to be published. Changes ``message``: what is not to be sent is removed, what is missing is added."""
     properties = job_properties(message)
+    _ask(properties, arguments)
     recipients = [address(text, "the recipient") for text in arguments.recipients]
     if arguments.extract_recipients:
         fields = [text for name in ("to", "cc", "bcc") for text in message.all(name)]
@@ -84,6 +93,20 @@ def make_jobs(message: Message, arguments: argparse.Namespace) -> list[bytes]:
         for recipient in dict.fromkeys(recipients)
     ]
     return [json.dumps(job, ensure_ascii=False).encode() for job in jobs]
+
+
+def _ask(properties: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Put what the sender wants to be told into ``dsn``: options go before the message's own fields. Raises
+    ``Failed``."""
+    given = {name: getattr(arguments, name) for name in ("notify", "ret", "envid")}
+    asked = {**properties.get("dsn", {}), **{name: value for name, value in given.items() if value is not None}}
+    if not asked:
+        return
+    try:
+        read_dsn(msgspec.convert(asked, Dsn))
+    except ValueError as error:  # those of msgspec are, too
+        raise Failed(str(error)) from None
+    properties["dsn"] = asked
 
 
 def address(text: str, what: str) -> str:
