@@ -110,6 +110,8 @@ def parse_s3(address: str) -> S3Address:
     if user and not (colon and password):
         raise ValueError("has a key without a secret: s3://key:secret@bucket")
     prefix = path.strip("/")
+    if prefix and not all(_NAME.match(part) for part in prefix.split("/")):
+        raise ValueError("has a prefix of other than letters, digits, - and _: s3://bucket/prefix")
     where = f"s3://{bucket}{f'/{prefix}' if prefix else ''}{f' at {endpoint}' if endpoint else ''}"
     return S3Address(
         where,
