@@ -18,6 +18,7 @@ COMMANDS = {
     "queues": "how much lies in each queue",
     "check": "read the configuration and say all that is wrong",
     "send": "put a message from standard input into the inbox, as sendmail does",
+    "store": "put a body into the message store by its key, print or remove it",
     "explain": "why does it wait? what limits a domain, a recipient, a job or a remote host",
     "sites": "a live table: how many wait where, how fast they go, and what they wait for",
     "pause": "let mail wait: to a domain, from an address, with a tag, or all of it",
