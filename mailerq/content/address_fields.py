@@ -83,6 +83,8 @@ def _back(text: str) -> str:
 
 def _mailbox(name: str, address: str) -> str:
     address = _back(address).strip()
+    if len(name) > 2 * _LONGEST:
+        raise ValueError(f"the name of {address[:100]!r} is longer than {2 * _LONGEST} characters")
     if len(address) > _LONGEST or not _ADDRESS.fullmatch(address):
         raise ValueError(f"{address[:100]!r} is no address")
     if not name:

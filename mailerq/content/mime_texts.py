@@ -17,6 +17,8 @@ from mailerq.content.mime_codes import charset_of, decode_body, encode_body, lin
 _DELIMITER = re.compile(rb"[\r\n]--([^\r\n]*)")
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
 _PARAMETER = re.compile(r';[ \t]*([^\s=;"]+)[ \t]*=[ \t]*("(?:[^"\\]++|\\.)*+(?:"|$)|[^\s;"]*)')
+_MOST_PARTS = 10_000
+_MOST_DELIMITERS = 200_000  # lines that begin as a delimiter does
 _SEALED = ("multipart/signed", "multipart/encrypted")
 _SIGNATURES = ("dkim-signature", "arc-message-signature")
 
@@ -70,8 +72,12 @@ def content_type(header: HeaderBlock, default: str) -> tuple[str, dict[str, str]
     return value.partition(";")[0].strip().lower(), parameters
 
 
+class TooMany(ValueError):
+    """A message has more parts than one can go through in a second."""
+
+
 def find_texts(message: bytes) -> Texts:
-    """All texts of any bytes, taken as a message."""
+    """All texts of any bytes, taken as a message. Raises TooMany."""
     return _Walk(message).texts
 
 
@@ -94,7 +100,11 @@ class _Walk:
         """Go from delimiter to delimiter."""
         found = _DELIMITER.finditer(self._message, max(start - 1, 0))
         here = next(found, None)
+        count = 0
         while here is not None and self._stack:
+            count += 1
+            if count > _MOST_DELIMITERS:
+                raise TooMany("has too many lines that look like the end of a part")
             following = next(found, None)
             self._delimiter(here, following.start() if following else len(self._message))
             here = following
@@ -146,6 +156,8 @@ class _Walk:
         if self._leaf is not None:
             self._leaf.end = max(end, self._leaf.start)
             self.texts.parts.append(self._leaf)
+            if len(self.texts.parts) > _MOST_PARTS:
+                raise TooMany(f"has more than {_MOST_PARTS} parts")
             self._leaf = None
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _ADDRESSES = ("from", "to", "cc", "reply-to")
 _FIELDS = ("subject", *_ADDRESSES)
 _LONGEST_FIELD = 20_000  # characters
+_LONGEST_RAW = 100_000  # bytes of a field
+_MOST_FIELDS = 100  # of the same name: there should be one
 
 
 @implementer(IContentStep)
@@ -59,12 +61,15 @@ class _Filling:
     """One message being filled in."""
 
     def __init__(self, templates: Templates, message: bytes, job: Job, occasion: Occasion) -> None:
-        from mailerq.content.mime_texts import find_texts
+        from mailerq.content.mime_texts import TooMany, find_texts
         from mailerq.content.template import Budget
 
         self._templates = templates
         self._message = message
-        self._texts: Texts = find_texts(message)
+        try:
+            self._texts: Texts = find_texts(message)
+        except TooMany as error:
+            raise _failed("the message", str(error)) from None
         self._budget: Budget = Budget()
         self._eight_bit = occasion.eight_bit
         self._variables: dict[str, Any] = {
@@ -80,14 +85,24 @@ class _Filling:
         from mailerq.content.mime_texts import joined
 
         changed = False
-        for field in list(self._texts.header.fields):
-            if field.key in _FIELDS and b"{" in self._could_have(field):
-                changed = self._field(field) or changed
+        for field in self._fields():
+            changed = self._field(field) or changed
         contents = self._contents()
         return joined(self._message, self._texts, contents, changed) if changed or contents else self._message
 
-    def _could_have(self, field: Field) -> bytes:
-        return b"{" if b"=?" in field.raw else field.raw
+    def _fields(self) -> list[Field]:
+        """Those of the header that may have something to fill in."""
+        found = [
+            field
+            for field in self._texts.header.fields
+            if field.key in _FIELDS and (b"{" in field.raw or b"=?" in field.raw)
+        ]
+        if len(found) > _MOST_FIELDS:
+            raise _failed("the message", f"has more than {_MOST_FIELDS} fields to fill in")
+        for field in found:
+            if len(field.raw) > _LONGEST_RAW:
+                raise _failed(field.name, f"is longer than {_LONGEST_RAW} bytes")
+        return found
 
     def _contents(self) -> dict[int, bytes]:
         """What is in the parts that are filled in, by their number."""

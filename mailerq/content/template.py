@@ -20,7 +20,8 @@ from mailerq.content.template_tokens import has_tags
 __all__ = ["Budget", "TemplateError", "Templates", "has_tags"]
 
 MOST_KEPT = 500
-MOST_KEPT_TEXT = 16_000_000  # characters
+MOST_WEIGHT = 32_000_000  # about bytes
+_OF_A_NODE = 250  # about bytes of a tag or operation, compiled
 
 
 class _Kept(Struct):
@@ -29,13 +30,13 @@ class _Kept(Struct):
 
 
 class Templates:
-    """Compiled templates by their text: the last ``most`` of them, of at most ``most_text`` characters in all."""
+    """Compiled templates by their text: the last ``most`` of them, of at most about ``most_weight`` bytes in all."""
 
-    def __init__(self, most: int = MOST_KEPT, most_text: int = MOST_KEPT_TEXT) -> None:
+    def __init__(self, most: int = MOST_KEPT, most_weight: int = MOST_WEIGHT) -> None:
         self._most = most
-        self._most_text = most_text
+        self._most_weight = most_weight
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._text = 0
+        self._weight = 0
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -62,13 +63,14 @@ class Templates:
         tree = read(text)
         budget.use(tree.size)
         kept = _Kept(compiled(tree), tree.size)
-        if len(text) > self._most_text // 4:
-            return kept
         with self._lock:
-            if text not in self._kept:
-                self._text += len(text)
+            before = self._kept.pop(text, None)
+            self._weight += _weight(text, kept) - (_weight(text, before) if before else 0)
             self._kept[text] = kept
-            while len(self._kept) > self._most or self._text > self._most_text:
-                oldest, _ = self._kept.popitem(last=False)
-                self._text -= len(oldest)
+            while self._kept and (len(self._kept) > self._most or self._weight > self._most_weight):
+                self._weight -= _weight(*self._kept.popitem(last=False))
         return kept
+
+
+def _weight(text: str, kept: _Kept) -> int:
+    return len(text) + kept.size * _OF_A_NODE

@@ -31,6 +31,7 @@ class Budget:
         self._steps = steps
         self._text = text
         self._nodes = nodes
+        self._patterns: set[str] = set()
 
     def take(self, steps: int = 1) -> None:
         """So many steps are about to be made. Raises TemplateError where there are not as many left."""
@@ -44,6 +45,12 @@ class Budget:
         if self._text < 0:
             raise TemplateError(f"makes more than {MOST_TEXT // 1_000_000} MB of text")
         self.take(1 + size // CHARACTERS_A_STEP)
+
+    def is_new(self, pattern: str) -> bool:
+        """Whether a regular expression was not asked for before: then it has to be read first."""
+        known = pattern in self._patterns
+        self._patterns.add(pattern)
+        return not known
 
     def use(self, nodes: int) -> None:
         """A template of so many tags and operations is about to be used. Raises TemplateError."""

@@ -65,7 +65,7 @@ def _member(context: Context, of: Any, key: Any) -> Any:
 def _show(context: Context, value: Any) -> str:
     state = context.parent[_STATE]
     text: str = state.show(values.text_of(value))
-    state.budget.make(len(text))
+    state.budget.take(1 + len(text) // 200)  # the text itself is counted with all else that goes out
     return text
 
 

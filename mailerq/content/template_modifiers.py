@@ -16,14 +16,13 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from mailerq.content.template_budget import Budget, TemplateError
+from mailerq.content.template_budget import CHARACTERS_A_STEP, Budget, TemplateError
 from mailerq.content.template_patterns import replaced
 from mailerq.content.template_values import text_of, truth_of, whole_of
 
 Modifier = Callable[..., Any]
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
-_MARKED = re.compile("[&<>\"']")
 _WORD = re.compile(r"[^\W_]")
 
 
@@ -58,12 +57,19 @@ def _count(budget: Budget, value: Any) -> int:
 
 def _characters(budget: Budget, value: Any, blanks: Any = False) -> int:
     text = _looked_at(budget, value)
+    budget.take(len(text) // 20)
     return len(text) if truth_of(blanks) else len("".join(text.split()))
 
 
 def _looked_at(budget: Budget, value: Any) -> str:
     """The text of a value, all of which is gone through."""
     text = text_of(value)
+    budget.take(len(text) // CHARACTERS_A_STEP)
+    return text
+
+
+def _made(budget: Budget, text: str) -> str:
+    """A text that was made, and is not much longer than the one that it was made of."""
     budget.make(len(text))
     return text
 
@@ -74,7 +80,9 @@ def _paragraphs(budget: Budget, value: Any) -> int:
 
 
 def _words(budget: Budget, value: Any) -> int:
-    return sum(_WORD.search(word) is not None for word in _looked_at(budget, value).split())
+    text = _looked_at(budget, value)
+    budget.take(len(text) // 8)
+    return sum(_WORD.search(word) is not None for word in text.split())
 
 
 def _default(budget: Budget, value: Any, instead: Any = None) -> Any:
@@ -89,7 +97,9 @@ def _escape(budget: Budget, value: Any, how: Any = "html") -> str:
     text, name = text_of(value), text_of(how)
     if name == "html":
         budget.make(len(text) + 5 * sum(text.count(sign) for sign in _ENTITIES))
-        return _MARKED.sub(lambda found: _ENTITIES[found[0]], text)
+        for sign, entity in _ENTITIES.items():
+            text = text.replace(sign, entity)
+        return text
     if name == "url":
         return _urlencode(budget, value)
     if name == "base64":
@@ -166,7 +176,7 @@ def _strstr(budget: Budget, value: Any, needle: Any = None, before: Any = False)
     at = text.find(text_of(needle))
     if at < 0:
         return None
-    return text[:at] if truth_of(before) else text[at:]
+    return _made(budget, text[:at] if truth_of(before) else text[at:])
 
 
 def _substr(budget: Budget, value: Any, start: Any = None, size: Any = None) -> Any:
@@ -178,20 +188,19 @@ def _substr(budget: Budget, value: Any, start: Any = None, size: Any = None) -> 
         first = max(len(text) + first, 0)
     if first > len(text):
         return text
-    if size is None:
-        return text[first:]
-    return text[first : first + whole_of(size)] if whole_of(size) >= 0 else text[first:]
+    wanted = -1 if size is None else whole_of(size)
+    return _made(budget, text[first:] if wanted < 0 else text[first : first + wanted])
 
 
 def _changed(change: Callable[[str], str]) -> Modifier:
     def modifier(budget: Budget, value: Any) -> str:
-        return change(_looked_at(budget, value))
+        return _made(budget, change(_looked_at(budget, value)))
 
     return modifier
 
 
 def _trim(budget: Budget, value: Any, signs: Any = " \t\n\r\0\x0b") -> str:
-    return _looked_at(budget, value).strip(text_of(signs) or None)
+    return _made(budget, _looked_at(budget, value).strip(text_of(signs) or None))
 
 
 def _truncate(budget: Budget, value: Any, size: Any = 80, end: Any = "...", within: Any = False) -> str:
@@ -201,7 +210,7 @@ def _truncate(budget: Budget, value: Any, size: Any = 80, end: Any = "...", with
         return ""
     if len(text) <= longest:
         return text
-    budget.make(len(etc))
+    budget.make(longest + len(etc))
     longest -= min(longest, len(etc))
     if not truth_of(within):
         text = _without_last_word(text[: longest + 1])

@@ -6,11 +6,12 @@ import re
 from functools import lru_cache
 
 from mailerq.content.template_budget import Budget, TemplateError
-from mailerq.regex_cost import MOST, steps
+from mailerq.regex_cost import steps
 
 _LONGEST_PATTERN = 500
 _LONGEST_TEXT = 20_000
-_WORTH = 200  # steps of a regular expression that are one of ours
+_MOST = 2e7  # steps: about 0.2 seconds, in which the whole process stands still
+_WORTH = 100  # steps of a regular expression that are one of ours
 _REFERENCE = re.compile(r"[$\\]([0-9&])")
 
 
@@ -41,10 +42,14 @@ def replaced(budget: Budget, text: str, pattern: str, instead: str) -> str:
 def _affordable(budget: Budget, text: str, pattern: str) -> re.Pattern[str]:
     if len(text) > _LONGEST_TEXT:
         raise TemplateError(f"regular expressions are for texts of at most {_LONGEST_TEXT} characters")
+    if len(pattern) > _LONGEST_PATTERN:
+        raise TemplateError(f"a regular expression is longer than {_LONGEST_PATTERN} characters")
     budget.take(10 + len(text) // 100)
     magnitude = max(16, 1 << len(text).bit_length())
+    if budget.is_new(pattern):
+        budget.take(1000 + sum(map(pattern.count, "*+?{")) * magnitude // 4)
     regex, takes = _judged(pattern, magnitude)
-    if takes > MOST:
+    if takes > _MOST:
         raise TemplateError(f"the regular expression {_cut(pattern)!r} takes too long for some texts")
     budget.take(int(takes / _WORTH))
     return regex
@@ -53,8 +58,6 @@ def _affordable(budget: Budget, text: str, pattern: str) -> re.Pattern[str]:
 @lru_cache(maxsize=256)
 def _judged(pattern: str, longest: int) -> tuple[re.Pattern[str], float]:
     """The pattern, and how many steps it may take."""
-    if len(pattern) > _LONGEST_PATTERN:
-        raise TemplateError(f"a regular expression is longer than {_LONGEST_PATTERN} characters")
     try:
         return re.compile(pattern), steps(pattern, longest)
     except (re.error, RecursionError, OverflowError, Warning) as error:

@@ -23,6 +23,10 @@ def read(text: str) -> Tree:
     return Tree(statements, reader.size)
 
 
+def _text(texts: list[Tag]) -> Text:
+    return Text("".join(tag.text for tag in texts), texts[0].line)
+
+
 class _Reader:
     """``size``: how many tags and operations were read."""
 
@@ -34,20 +38,28 @@ class _Reader:
     def statements(self, ends: tuple[str, ...]) -> tuple[list[Statement], Tag | None]:
         """All up to a tag that is one of ``ends``, and that tag; without ``ends``, up to the end."""
         found: list[Statement] = []
+        texts: list[Tag] = []
+        end: Tag | None = None
         for tag in self._tags:
+            if not tag.name:
+                texts.append(tag)
+                self._count(1, tag.line)
+                continue
+            if texts:
+                found.append(_text(texts))
+                texts = []
             if tag.name in ends:
-                return found, tag
-            statement = self._statement(tag)
-            if statement is not None:
-                found.append(statement)
-        if ends:
+                end = tag
+                break
+            found.append(self._statement(tag))
+        if texts:
+            found.append(_text(texts))
+        if ends and end is None:
             name = self._open[-1].name
             raise TemplateError(f"{{{name}}} without {{/{name}}}", self._open[-1].line)
-        return found, None
+        return found, end
 
-    def _statement(self, tag: Tag) -> Statement | None:
-        if not tag.name:
-            return Text(tag.text, tag.line) if tag.text else None
+    def _statement(self, tag: Tag) -> Statement:
         if tag.name == "$":
             return self._show(tag)
         if tag.name == "assign":
@@ -73,15 +85,17 @@ class _Reader:
     def _begin(self, tag: Tag) -> tuple[Words, Expression]:
         words = Words(tag.tokens, tag.line)
         found = expression(words)
-        self.count(words)
+        self._count_words(words)
         return words, found
 
-    def count(self, words: Words) -> None:
-        """Count what a tag says."""
-        self.size += 1 + words.size
+    def _count_words(self, words: Words) -> None:
+        self._count(1 + words.size, words.line)
         words.size = 0
+
+    def _count(self, size: int, line: int) -> None:
+        self.size += size
         if self.size > MOST_NODES:
-            raise TemplateError(f"there are more than {MOST_NODES} tags and operations", words.line)
+            raise TemplateError(f"there are more than {MOST_NODES} tags and operations", line)
 
     def _show(self, tag: Tag) -> Statement:
         words = Words(tag.tokens, tag.line)
@@ -91,7 +105,7 @@ class _Reader:
         else:
             statement = Show(expression(words), tag.line)
         words.end()
-        self.count(words)
+        self._count_words(words)
         return statement
 
     def _condition(self, tag: Tag) -> Expression:
@@ -125,7 +139,7 @@ class _Reader:
             if words.skip("=>"):
                 key, value = value, words.variable()
         words.end()
-        self.count(words)
+        self._count_words(words)
         body, end = self.statements(("foreachelse", "/foreach"))
         otherwise: list[Statement] = []
         if end is not None and end.name == "foreachelse":

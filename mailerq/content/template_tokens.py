@@ -27,6 +27,8 @@ _TOKEN = re.compile(
 _SIGNS = {"<>": "!=", "eq": "==", "ne": "!=", "gt": ">", "gte": ">=", "ge": ">=", "lt": "<", "lte": "<=", "le": "<="}
 _SIGNS |= {"&&": "and", "||": "or", "!": "not", "and": "and", "or": "or", "not": "not"}
 _LONGEST_NUMBER = 30
+_WINDOW = 100_000
+_LONGEST_TAG = 20
 
 
 class Token(Struct, frozen=True):
@@ -50,7 +52,9 @@ class Tag(Struct, frozen=True):
 
 def has_tags(text: str) -> bool:
     """Whether there is anything to be done in a text."""
-    return TAG.search(text) is not None
+    return any(
+        TAG.search(text, at, at + _WINDOW + _LONGEST_TAG) is not None for at in range(0, len(text) or 1, _WINDOW)
+    )  # no thread can go on while a regular expression is looked for: it is done in steps
 
 
 def split(text: str) -> Iterator[Tag]:
