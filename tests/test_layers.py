@@ -32,6 +32,7 @@ PURE = [
     *("dsn/statuses", "dsn/keys", "dsn/words"),
     *("content/addresses", "content/web_address", "content/remembered", "content/download_rules"),
     *("content/headers", "content/header_changes", "content/ascii_value", "content/normalize"),
+    *("stores/down", "stores/keys", "stores/remote", "stores/mongo_documents"),
     *("content/header_block", "content/members", "content/verp", "content/verp_rules"),
     *("content/list_headers", "content/list_header_rules"),
     *(

@@ -89,6 +89,10 @@ def parse_mongo(address: str) -> MongoAddress:
     said = {option.lower() for option in options.split("&")}
     where = f"mongodb://{hosts}/{database}/{collection}"
     tls = bool({"tls=true", "ssl=true"} & said)
+    if tls and "," in hosts:
+        raise ValueError(
+            "has several hosts: with TLS it may have one host, as its name is compared with the certificate"
+        )
     return MongoAddress(where, f"{head}/{database}{query}", database, collection, tls)
 
 
@@ -134,7 +138,17 @@ def _split(address: str, scheme: str) -> tuple[str, str, str, str]:
     place, slash, path = rest.partition("/")
     if place.count("@") > 1 or "@" in path or "@" in options.partition("endpoint=")[0]:
         raise ValueError(f"has an @ too many ({_AS_PERCENT})")
-    return f"{scheme}://{place}", place.rpartition("@")[2], f"{slash}{path}", options
+    hosts = place.rpartition("@")[2]
+    if scheme != "s3" and not all(map(_is_host, hosts.split(","))):
+        raise ValueError(f"is no proper address: look at the host and its port ({_AS_PERCENT})")
+    return f"{scheme}://{place}", hosts, f"{slash}{path}", options
+
+
+def _is_host(text: str) -> bool:
+    host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    if not colon:
+        return ":" not in text or text.startswith("[")
+    return port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536 and (":" not in host or host[:1] == "[")
 
 
 NEEDS = {
@@ -179,5 +193,5 @@ def _refused(kind: str, address: str) -> str | None:
                 warnings.simplefilter("error")
                 parse_uri(parse_mongo(address).url)
     except Exception:
-        return f"is no proper address: look at its port and its options ({_AS_PERCENT})"
+        return f"is no proper address: look at its options ({_AS_PERCENT})"
     return None
