@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import email
 import json
+import subprocess
+import sys
 from email import policy
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -76,6 +79,23 @@ class Asked(SynchronousTestCase):
         for data in ([1], "x", 3):
             job = read(json.dumps({"recipient": "a@b.example", "mime": "", "data": data}).encode())
             self.assertIn("data: ", str(job.problem))  # type: ignore[union-attr]
+
+    def test_not_installed(self) -> None:
+        """Without Jinja2 it is said what to install."""
+        import jinja2
+
+        self.addCleanup(sys.modules.__setitem__, "jinja2", jinja2)
+        sys.modules["jinja2"] = None  # type: ignore[assignment]
+        error = self.assertRaises(ContentError, Personalise().apply, b"{$a}", job_of({"a": 1}), Occasion(0.0))
+        self.assertIn("pip install 'mailerq[content]'", error.what)
+
+    def test_light(self) -> None:
+        """To import it does not import Jinja2."""
+        code = "import sys, mailerq.content.steps, mailerq.content.template; sys.exit('jinja2' in sys.modules)"
+        run = subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, check=False
+        )
+        self.assertEqual((run.returncode, run.stderr), (0, b""))
 
 
 class Variables(SynchronousTestCase):

@@ -26,8 +26,7 @@ _MOST_FIELDS = 100  # of the same name: there should be one
 
 @implementer(IContentStep)
 class Personalise:
-    """Fills in the fields Subject, From, To, Cc, Reply-To, and all text/plain and text/html parts. Knows no file of
-    its own: safe for threads."""
+    """Fills in the fields Subject, From, To, Cc, Reply-To, and all text/plain and text/html parts. Safe for threads."""
 
     name = "personalise"
     slow = True
@@ -44,9 +43,11 @@ class Personalise:
     @cached_property
     def _templates(self) -> Templates:
         try:
-            from mailerq.content.template import Templates
+            import jinja2  # noqa: F401
         except ImportError:
             raise ContentError("data: needs Jinja2, which is not installed: pip install 'mailerq[content]'") from None
+        from mailerq.content.template import Templates
+
         return Templates()
 
 
