@@ -129,7 +129,7 @@ class Addresses(SynchronousTestCase):
             ("store: s3://mails", "[]"),
         ):
             done = subprocess.run(
-                [sys.executable, "-c", script.format(text)], capture_output=True, text=True, check=True
+                [sys.executable, "-c", script.format(text)], capture_output=True, text=True, check=True, cwd=ROOT
             )
             self.assertEqual(done.stdout.strip(), libraries)
 
