@@ -1,8 +1,8 @@
 """Others who verify signatures: dkimpy in this process; OpenDKIM and Mail::DKIM of the distribution where they are.
 
-    zone = Zone(); zone.publish("s1", "example.org", key)
-    zone.dkim(message)            # of each DKIM-Signature, from the top, whether it is right
-    zone.arc(message)             # "pass", "fail" or "none"
+zone = Zone(); zone.publish("s1", "example.org", key)
+zone.dkim(message)            # of each DKIM-Signature, from the top, whether it is right
+zone.arc(message)             # "pass", "fail" or "none"
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ my ($zone, $file) = @ARGV;
 my %zone;
 open(my $lines, '<', $zone);
 while (<$lines>) { chomp; my ($name, $record) = split / /, $_, 2; $zone{$name} = $record; }
-package Record; sub new { bless { t => $_[1] } } sub type { 'TXT' } sub char_str_list { $_[0]{t} } sub txtdata { $_[0]{t} }
+package Record;
+sub new { bless { t => $_[1] } } sub type { 'TXT' } sub char_str_list { $_[0]{t} } sub txtdata { $_[0]{t} }
 package main;
 *Mail::DKIM::DNS::query_async = sub {
     my ($name, $type, %p) = @_;
@@ -62,7 +63,9 @@ def opendkim() -> str | None:
 def mail_dkim() -> bool:
     """Whether Perl has it."""
     perl = shutil.which("perl")
-    return perl is not None and not subprocess.run([perl, "-MMail::DKIM", "-e1"], capture_output=True).returncode
+    if perl is None:
+        return False
+    return subprocess.run([perl, "-MMail::DKIM", "-e1"], capture_output=True, check=False).returncode == 0
 
 
 class Zone:

@@ -35,7 +35,7 @@ def from_domains(message: bytes) -> tuple[str, ...]:
 def _thoroughly(value: bytes) -> tuple[str, ...]:
     text = re.sub(r"[\r\n]+", "", value.decode("utf-8", "replace"))
     try:
-        addresses = [address for _, address in getaddresses([text])]
+        addresses = [address for _, address in getaddresses([text]) if "@" in address]
     except (ValueError, IndexError, RecursionError):  # what the parser of the standard library trips over
         return ()
     domains: dict[str, None] = {}
