@@ -41,6 +41,7 @@ _TYPES = {
     "mp3": "audio/mpeg",
     "mp4": "video/mp4",
 }
+_ASCII = bytes(range(128))
 _ANY = "application/octet-stream"
 
 
@@ -80,7 +81,7 @@ def _text(kind: str, text: str) -> list[bytes]:
         body += b"\r\n"
     if body.isascii() and not _LONG_LINE.search(body) and b"\x00" not in body:
         coding = b"7bit"
-    elif sum(byte > 126 for byte in body[:4000]) * 3 > len(body[:4000]):
+    elif len(body.translate(None, _ASCII)) * 3 > len(body):
         coding, body = b"base64", _base64(body)
     else:
         coding, body = b"quoted-printable", binascii.b2a_qp(body, istext=True)

@@ -15,7 +15,6 @@ import msgspec
 MOST_FAULTS = 50
 """More are counted, but not listed."""
 _UNSAID = "expected {wanted}, got {got}"
-_NAMES = {dict: "an object", list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -58,8 +57,10 @@ def shown(value: Any) -> str:
     """A value in a few words."""
     if isinstance(value, str):
         return f"'{value[:40]}…'" if len(value) > 40 else f"'{value}'"
-    if isinstance(value, dict | list | bool) or value is None:
-        return {True: "true", False: "false"}.get(value, "") if isinstance(value, bool) else _NAMES[type(value)]
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "an array"
     return str(value)[:40]
 
 
