@@ -409,8 +409,8 @@ def parse_time(name: str, text: str) -> float:
 
 
 def write_seen(seconds: float, identity: str, turn: float = 0.0, told: bool = False) -> bytes:
-    """What the engine writes into ``seen`` of a job that goes back: first pick-up, the job's identity, the turn it was
-    promised if it was, and whether its sender was told that it is late."""
+    """What the engine writes into ``seen`` of a job that goes back: first pick-up (0: its time has not begun), the
+    job's identity, the turn it was promised if it was, and whether its sender was told that it is late."""
     if told:
         return b'"%d %s %d told"' % (seconds, identity.encode(), turn)
     if turn:
@@ -418,13 +418,14 @@ def write_seen(seconds: float, identity: str, turn: float = 0.0, told: bool = Fa
     return b'"%d %s"' % (seconds, identity.encode())
 
 
-def _read_seen(text: str) -> tuple[float, str, float, bool]:
-    """First pick-up, identity and turn ('' and 0 where there is none), and whether the sender was told."""
+def _read_seen(text: str) -> tuple[float | None, str, float, bool]:
+    """First pick-up (None: its time has not begun), identity and turn ('' and 0 where there is none), and whether the
+    sender was told."""
     seconds, _, rest = text.removesuffix(" told").partition(" ")
     identity, _, turn = rest.partition(" ")
     if not _is_count(seconds) or not identity.isascii() or len(identity) > 64 or not (not turn or _is_count(turn)):
         return parse_time("seen", text), "", 0.0, False
-    return float(seconds), identity, float(turn or 0), text.endswith(" told")
+    return float(seconds) or None, identity, float(turn or 0), text.endswith(" told")
 
 
 def _is_count(text: str) -> bool:

@@ -159,6 +159,10 @@ class Known(SynchronousTestCase):
         """What the engine writes into ``seen`` it reads again; a plain time is accepted too."""
         found = job(b'"seen":' + write_seen(1700000000.9, "ab-1"))
         self.assertEqual((found.seen, found.seen_id), (1700000000.0, "ab-1"))
+        found = job(b'"seen":' + write_seen(1700000000.9, "ab-1", 7.0, True))
+        self.assertEqual((found.seen, found.seen_id, found.turn, found.told), (1700000000.0, "ab-1", 7.0, True))
+        found = job(b'"seen":' + write_seen(0, "ab-1"))
+        self.assertEqual((found.seen, found.seen_id, found.turn, found.told), (None, "ab-1", 0.0, False))
         found = job(b'"seen":"1970-01-01 00:00:01"')
         self.assertEqual((found.seen, found.seen_id), (1.0, ""))
 

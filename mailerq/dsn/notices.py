@@ -141,7 +141,7 @@ def bounce(
         "bounce": about,
     }
     if notice.queue == policy.outbox:  # a second copy of it is known by that
-        properties["seen"] = msgspec.Raw(write_seen(notice.tried, report.identity))
+        properties["seen"] = msgspec.Raw(write_seen(0, report.identity))
     return Publication(notice.queue, _encode(properties), message_id=f"{report.identity}.{notice.action}")
 
 
