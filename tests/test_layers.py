@@ -33,6 +33,7 @@ PURE = [
     *("content/addresses", "content/web_address", "content/remembered", "content/download_rules"),
     *("content/headers", "content/header_changes", "content/ascii_value", "content/normalize"),
     *("stores/down", "stores/keys", "stores/remote", "stores/mongo_documents"),
+    *("content/dkim_key", "content/dkim_signing", "content/dkim_keyring", "content/arc", "content/author"),
     *("content/header_block", "content/members", "content/verp", "content/verp_rules"),
     *("content/list_headers", "content/list_header_rules"),
     *(
