@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from msgspec import Struct
+
+from mailerq.content.ascii_value import ascii_value
 
 Values = str | list[str]
 LONGEST_NAME = 100
 """Characters of a field's name."""
-LONGEST_WORD = 900
+LONGEST_WORD = 880
 """Bytes of a value without white space: a line of a message has 998 at most (RFC 5322 section 2.1.1), and is broken at
 white space only."""
 MOST = 1000
@@ -20,25 +23,27 @@ LARGEST = 256 * 1024
 _NAME = re.compile(r"[!-9;-~]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HALF = re.compile("[\ud800-\udfff]")
-_WORD = re.compile(rf"[!-~]{{{LONGEST_WORD + 1}}}")
 _CHANGES = ("prepend", "append", "add", "replace", "update")
 
 
 class HeaderChanges(Struct, frozen=True, forbid_unknown_fields=True):
-    """``remove``: names. The others: values by name; ``add`` is another word for ``append``."""
+    """``remove``: names, a string or a list of them. The others: values by name, each a string or a list of them;
+    ``add`` is another word for ``append``. What they have is looked at by ``problem`` alone, which can name it."""
 
-    remove: Values = []
-    prepend: dict[str, Values] = {}
-    append: dict[str, Values] = {}
-    add: dict[str, Values] = {}
-    replace: dict[str, Values] = {}
-    update: dict[str, Values] = {}
+    remove: Any = []
+    prepend: dict[str, Any] = {}
+    append: dict[str, Any] = {}
+    add: dict[str, Any] = {}
+    replace: dict[str, Any] = {}
+    update: dict[str, Any] = {}
 
     def __bool__(self) -> bool:
         return bool(self.remove or any(getattr(self, change) for change in _CHANGES))
 
     def problem(self) -> str | None:
         """What cannot be used, naming it as ``headers.append.X``; None if all can."""
+        if wrong := self._wrong_shape():
+            return f"{wrong}: expected a string or an array of strings"
         if self._count() > MOST:
             return f"headers: has more than {MOST} names and values"
         if sum(len(value) for change in _CHANGES for _, value in self.pairs(change)) > LARGEST:
@@ -50,9 +55,18 @@ class HeaderChanges(Struct, frozen=True, forbid_unknown_fields=True):
             for name, value in self.pairs(change):
                 if not _is_name(name):
                     return f"headers.{change}: {_cut(name)!r} is no name of a header field"
-                if why := _fault(value):
+                if why := _fault(name, value):
                     return f"headers.{change}.{name}: {why}"
         return None
+
+    def _wrong_shape(self) -> str:
+        if not _is_values(self.remove):
+            return "headers.remove"
+        for change in _CHANGES:
+            for name, values in getattr(self, change).items():
+                if not _is_values(values):
+                    return f"headers.{change}.{_cut(name)}"
+        return ""
 
     def _count(self) -> int:
         count = len(listed(self.remove))
@@ -67,6 +81,10 @@ class HeaderChanges(Struct, frozen=True, forbid_unknown_fields=True):
                 yield name, value
 
 
+def _is_values(values: Any) -> bool:
+    return isinstance(values, str) or (isinstance(values, list) and all(isinstance(one, str) for one in values))
+
+
 def listed(values: Values) -> list[str]:
     """One value is a list of one."""
     return [values] if isinstance(values, str) else values
@@ -76,14 +94,18 @@ def _is_name(name: str) -> bool:
     return len(name) <= LONGEST_NAME and _NAME.fullmatch(name) is not None
 
 
-def _fault(value: str) -> str:
+def _fault(name: str, value: str) -> str:
     if _CONTROL.search(value):
         return "has a line break or another control character"
     if _HALF.search(value):
         return "has half of a surrogate pair, which is no character"
-    if _WORD.search(value):
+    if len(value) > LONGEST_WORD // 4 and _longest_word(ascii_value(name, value)) > LONGEST_WORD:
         return f"has more than {LONGEST_WORD} characters without a space: no line may be that long"
     return ""
+
+
+def _longest_word(value: str) -> int:
+    return max((len(word.encode()) for word in value.split()), default=0)
 
 
 def _cut(text: str) -> str:

@@ -80,6 +80,8 @@ def parse(url: str) -> WebAddress:
 
 
 def _host(name: str) -> str:
+    if "%" in name:
+        raise ValueError("names no proper host")
     try:
         return str(IPv6Address(name) if ":" in name else IPv4Address(name))
     except ValueError:
