@@ -43,6 +43,7 @@ class Contents:
         self.chain = chain
         self.store = store
         self.store_retry = store_retry
+        self._store_is_down = False
         self._clock = clock
         self._run = run
 
@@ -94,10 +95,15 @@ class Contents:
             body: bytes | None = await self.store.get(key)
         except ConnectionError as error:
             mail.blocked_by = "the message store"
-            _log.warn("the message store cannot be used, mails wait: {error}", error=error)
+            if not self._store_is_down:
+                _log.warn("the message store cannot be used, mails wait: {error}", error=error)
+            self._store_is_down = True
             return self.store_retry
         except ContentError as error:
             return _outcome(error)
+        if self._store_is_down:
+            _log.info("the message store can be used again")
+        self._store_is_down = False
         if body is None:
             return Outcome(Type.NODATA, State.DATA, description=f"nothing is found in the store by the key {key!r}")
         return body
