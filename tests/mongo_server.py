@@ -7,6 +7,9 @@ The protocol: https://www.mongodb.com/docs/manual/reference/mongodb-wire-protoco
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import struct
 from typing import Any
 
@@ -36,6 +39,7 @@ class PlayedMongo:
         self.deaf = False
         self.lose = 0
         self.refusal: Refusal | None = None
+        self.password: str | None = None  # of the user mailerq, who then has to say it
         self.port = 0
         self.tls: Any = None
         self._listening: Any = None
@@ -60,7 +64,7 @@ class PlayedMongo:
         for line in list(self.lines):
             line.transport.abortConnection()
 
-    def answer(self, command: Document) -> Document:
+    def answer(self, command: Document, line: _Line) -> Document:
         """What a command gives."""
         name = next(iter(command))
         if name.lower() in ("ismaster", "hello"):
@@ -71,10 +75,14 @@ class PlayedMongo:
                 "maxWireVersion": 21,
                 "minWireVersion": 0,
             }
+        if name.startswith("sasl"):
+            return line.sasl(command)
         self.commands.append(command)
         try:
             if self.refusal is not None:
                 raise self.refusal
+            if self.password is not None and not line.known:
+                raise Refusal(13, f"command {name} requires authentication")
             action = getattr(self, f"do_{name}", None)
             if action is None:
                 raise Refusal(59, f"no such command: '{name}'")
@@ -166,6 +174,8 @@ class _Line(Protocol):
     def __init__(self, mongo: PlayedMongo) -> None:
         self._mongo = mongo
         self._rest = bytearray()
+        self._said: list[bytes] = []  # of the talk about who it is
+        self.known = False
         mongo.lines.add(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -183,11 +193,36 @@ class _Line(Protocol):
         """Called by Twisted."""
         self._mongo.lines.discard(self)
 
+    def sasl(self, command: Document) -> Document:
+        """SCRAM-SHA-1, RFC 5802, section 3; the password is hashed first, as MongoDB wants it."""
+        said = bytes(command["payload"])
+        if "saslStart" in command:
+            first = said.removeprefix(b"n,,")
+            nonce = first.partition(b",r=")[2] + b"played"
+            self._said = [first, b"r=" + nonce + b",s=" + base64.b64encode(b"salt") + b",i=4096"]
+            return {"conversationId": 1, "payload": self._said[1], "done": False, "ok": 1.0}
+        if not said:
+            return {"conversationId": 1, "payload": b"", "done": True, "ok": 1.0}
+        bare, _, proof = said.rpartition(b",p=")
+        digest = hashlib.md5(f"mailerq:mongo:{self._mongo.password}".encode()).hexdigest().encode()
+        salted = hashlib.pbkdf2_hmac("sha1", digest, b"salt", 4096)
+        talk = b",".join([*self._said, bare])
+        client = hmac.digest(salted, b"Client Key", "sha1")
+        signature = hmac.digest(hashlib.sha1(client).digest(), talk, "sha1")
+        if bytes(a ^ b for a, b in zip(client, signature, strict=True)) != base64.b64decode(proof):
+            return {"ok": 0.0, "code": 18, "codeName": "AuthenticationFailed", "errmsg": "Authentication failed."}
+        self.known = True
+        server = hmac.digest(hmac.digest(salted, b"Server Key", "sha1"), talk, "sha1")
+        return {"conversationId": 1, "payload": b"v=" + base64.b64encode(server), "done": False, "ok": 1.0}
+
     def _take(self, message: bytes) -> None:
         _, request, _, code = struct.unpack_from("<iiii", message)
         query = code == OP_QUERY
         command = _query(message) if query else _command(message)
-        reply = self._mongo.answer(command)
+        if query and "ismaster" not in command:
+            reply: Document = {"ok": 0.0, "code": 352, "errmsg": "Unsupported OP_QUERY command"}
+        else:
+            reply = self._mongo.answer(command, self)
         if self._mongo.deaf:
             return
         if self._mongo.lose and not query:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -16,6 +17,7 @@ from mailerq.stores.down import StoreDown
 from mailerq.stores.mongo import MongoStore
 from mailerq.stores.packed import PackedStore
 from mailerq.stores.remote import parse_mongo
+from tests import certificates
 from tests.mongo_server import PlayedMongo, Refusal
 from tests.rabbit import free_ports
 from tests.store_contract import PASSWORD, StoreHooks, WholeStoreContract
@@ -32,6 +34,7 @@ class Hooks(StoreHooks):
         self.patch(mongo, "RETRY", 0.2)
         self.patch(mongo, "CONNECT", 1.0)
         self.server = PlayedMongo()
+        self.server.password = PASSWORD
         self.server.listen()
 
     async def tearDown(self) -> None:
@@ -256,6 +259,47 @@ class MongoTest(Hooks, TestCase):
         self.server.refusal = Refusal(13, "command find requires authentication")
         for request in (store.get("key"), store.put("key", b"body", None), store.remove("key"), store.sweep(0)):
             self.assertIn("requires authentication", await self.refused(request))
+
+    async def test_password(self) -> None:
+        """The password is said (SCRAM), in the form that servers take; all works then."""
+        store = await self.started()
+        await store.put("key", b"body", None)
+        self.assertEqual(await store.get("key"), b"body")
+
+    async def test_wrong_password(self) -> None:
+        """A wrong password is said, and not shown; once it is right all works."""
+        self.server.password = "another"
+        store = await self.started()
+        for request in (store.get("key"), store.put("key", b"body", None), store.sweep(0)):
+            said = await self.refused(request)
+            self.assertIn("Authentication failed", said)
+        self.server.password = PASSWORD
+        await deferLater(reactor, 0.3)
+        await store.put("key", b"body", None)
+        self.assertEqual(await store.get("key"), b"body")
+
+    async def test_tls(self) -> None:
+        """With ``tls=true`` the host's certificate is verified, its name included, against ``tlsCAFile``."""
+        right, wrong = certificates.make("localhost"), certificates.make("other.example")
+        authority = self.mktemp()
+        self.server.password = None
+        for certificate, fits in ((right, True), (wrong, False)):
+            await self.server.close()
+            self.server.tls = certificate.context()
+            self.server.listen()
+            Path(authority).write_bytes(certificate.pem())
+            address = (
+                f"mongodb://localhost:{self.server.port}/mail/bodies?tls=true&tlsCAFile={Path(authority).resolve()}"
+            )
+            store = MongoStore(reactor, parse_mongo(address), 5.0)
+            self.stores.append(store)
+            await self.start(store)
+            if fits:
+                await store.put("key", b"body", None)
+                self.assertEqual(await store.get("key"), b"body")
+                await self.stop(store)
+            else:
+                await self.refused(store.get("key"))
 
     async def test_race(self) -> None:
         """Two that put one new key at once: the one that comes too late puts it once more."""

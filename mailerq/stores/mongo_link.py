@@ -16,7 +16,7 @@ from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.python.failure import Failure
 from txmongo.connection import ConnectionPool
 from txmongo.filter import ASCENDING, sort
-from txmongo.protocol import MongoAuthenticationError, MongoProtocol
+from txmongo.protocol import MongoAuthenticationError, MongoProtocol, Msg
 
 from mailerq.stores.remote import MongoAddress
 
@@ -65,6 +65,14 @@ class Line:
         """Fires once there is a connection."""
         made: Deferred[Any] = self._pool.getprotocol()
         return made
+
+    def refused(self) -> str:
+        """Why we were not let in; then it is tried again, on another connection. Empty: we were."""
+        there = self._factory.instance
+        why: str = "" if there is None else there.refused
+        if why:
+            self.abort()
+        return why
 
     def abort(self) -> None:
         """Another connection is made."""
@@ -122,6 +130,8 @@ class Link:
             await line.ready().addTimeout(wait, self._reactor)
         except LateError:
             raise ConnectionError(line.reason or f"no connection within {wait:g} seconds") from None
+        if refused := line.refused():
+            raise ConnectionError(refused)
 
     def unusable(self, error: BaseException) -> Any:
         """Why the store cannot be used, of an error that says so; else None."""
@@ -141,10 +151,12 @@ class Link:
 
 
 class _Protocol(MongoProtocol):  # type: ignore[misc]
-    """Hands over whole messages: what txmongo does with the pieces of a large one costs the square of its size."""
+    """Hands over whole messages: what txmongo does with the pieces of a large one costs the square of its size. Says
+    who we are in the form that servers take, and whether we were let in."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.refused = ""  # why we were not let in
         self._pieces: list[bytes] = []
         self._length = 0
         self._wanted = 4
@@ -162,6 +174,23 @@ class _Protocol(MongoProtocol):  # type: ignore[misc]
             self._pieces, self._length = [data[end:]], len(data) - end
             super().dataReceived(data[:end])
 
+    def send_op_query_command(self, database: Any, query: Any) -> Deferred[Any]:
+        """Only the greeting goes as txmongo sends all of these: servers from 5.1 on take nothing else in that form."""
+        if next(iter(query)) == "ismaster":
+            greeting: Deferred[Any] = super().send_op_query_command(database, query)
+            return greeting
+        command = {name: value for name, value in query.items() if name != "autoAuthorize"}
+        sent: Deferred[Any] = self._send_raw_msg(Msg.create({**command, "$db": str(database)}))
+        return sent.addCallback(_reply)
+
+    def authenticate(self, *who: Any) -> Deferred[None]:
+        """txmongo says nothing of it if we are refused."""
+        done: Deferred[Any] = super().authenticate(*who)
+        return done.addErrback(self._not_let_in)
+
+    def _not_let_in(self, failure: Failure) -> None:
+        self.refused = failure.getErrorMessage() or "authentication failed"
+
     def _end_of_last(self, data: bytes) -> int:
         """Where the last whole message ends; it sets how much must have come before there is another."""
         end = 0
@@ -174,6 +203,13 @@ class _Protocol(MongoProtocol):  # type: ignore[misc]
                 self._wanted = size
                 return end
             end += size
+
+
+def _reply(message: Any) -> dict[str, Any]:
+    reply: dict[str, Any] = message.to_dict()
+    if not reply.get("ok"):
+        raise MongoAuthenticationError(reply.get("errmsg") or "authentication failed")
+    return reply
 
 
 def _tls(address: MongoAddress) -> Any:
