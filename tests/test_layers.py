@@ -36,6 +36,8 @@ PURE = [
     *("content/dkim_key", "content/dkim_signing", "content/dkim_keyring", "content/arc", "content/author"),
     *("content/header_block", "content/members", "content/verp", "content/verp_rules"),
     *("content/list_headers", "content/list_header_rules"),
+    *("lint/rule", "lint/parts", "lint/message", "lint/headers", "lint/lines", "lint/mime", "lint/html", "lint/lists"),
+    *("lint/signatures", "lint/authentication", "lint/rules", "lint/report"),
     *(
         f"content/responsive/{name}"
         for name in (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from email.utils import parseaddr
 
 from zope.interface import implementer
 
 from mailerq.content import members
+from mailerq.content.author import from_domains
 from mailerq.content.header_block import HeaderBlock, split
 from mailerq.content.list_header_rules import POST, UNSUBSCRIBE, Content, ListHeaderRule
 from mailerq.content.step import ContentError, IContentStep, Occasion
@@ -15,7 +15,6 @@ from mailerq.job import Job
 from mailerq.limits import pattern
 
 _LONGEST = 998  # RFC 5322 section 2.1.1
-_LOOKED_AT = 2000  # characters of a From
 
 
 @implementer(IContentStep)
@@ -38,7 +37,7 @@ class ListHeaders:
     def apply(self, message: bytes, job: Job, occasion: Occasion) -> bytes:
         """The same message where nothing is to be added."""
         block = split(message)
-        found = self._contents(job, from_domain(block) if self._domains else "")
+        found = self._contents(job, from_domains(message) if self._domains else ())
         added = _written(found, job, block)
         for name, value, replace in added:
             if replace:
@@ -46,27 +45,14 @@ class ListHeaders:
             block.append(name, value)
         return block.written() if added else message
 
-    def _contents(self, job: Job, domain: str) -> dict[str, tuple[Content, bool]]:
+    def _contents(self, job: Job, domains: tuple[str, ...]) -> dict[str, tuple[Content, bool]]:
         """The fields that rules give, and whether each replaces what is there."""
         found: dict[str, tuple[Content, bool]] = {}
         for rule, fits_domain, fits_tag in self._rules:
-            if (not fits_domain or fits_domain(domain)) and (not fits_tag or any(map(fits_tag, job.tags))):
+            here = not fits_domain or rule.domain == "*" or any(map(fits_domain, domains))
+            if here and (not fits_tag or any(map(fits_tag, job.tags))):
                 found.update({name: (content, rule.replace) for name, content in rule.fields.items()})
         return found
-
-
-def from_domain(block: HeaderBlock) -> str:
-    """The domain in From, lower case, as A-labels where it can be; empty where there is none."""
-    address = parseaddr((block.value("From") or "")[:_LOOKED_AT])[1]
-    domain = address.rpartition("@")[2].lower().rstrip(".")
-    if domain.isascii():
-        return domain
-    from mailerq.smtp.address import a_label
-
-    try:
-        return a_label(domain)
-    except ValueError:
-        return domain
 
 
 def _written(found: dict[str, tuple[Content, bool]], job: Job, block: HeaderBlock) -> list[tuple[str, str, bool]]:
