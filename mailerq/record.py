@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mailerq.attempt import Attempt, Outcome, Peer, Type, utc
+from mailerq.dsn.words import NOTHING
 from mailerq.lane import Link
 from mailerq.mail import Mail
 
@@ -31,7 +32,7 @@ def record(
         state=None if outcome.type is Type.BIND else outcome.state,
         reasons=list(outcome.reasons or (text,)) if outcome.type is Type.RESPONSIVE else None,
         in_doubt=outcome.in_doubt,
-        dsn=mail.dsn is not None and outcome.type is Type.SUCCESS and link is not None and link.client.extensions.dsn,
+        dsn=mail.dsn is not None and mail.dsn.notify != NOTHING and outcome.type is Type.SUCCESS and _tells(link),
         mx=peer.mx,
         cipher=peer.cipher,
         certificate=peer.certificate,
@@ -39,6 +40,11 @@ def record(
         timing=_timing(mail, link, now),
         waited=waited,
     )
+
+
+def _tells(link: Link | None) -> bool:
+    """Whether the host tells senders what becomes of their mail."""
+    return link is not None and bool(link.client.extensions.dsn)
 
 
 def _timing(mail: Mail, link: Link | None, now: float) -> dict[str, float] | None:

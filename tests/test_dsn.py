@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 from email import message_from_string
 from email.message import Message
 from pathlib import Path
@@ -25,13 +27,19 @@ CONFIG: dict[str, Any] = {
 }
 MIME = "From: a@sender.example\r\nSubject: Hello\r\nMessage-ID: <1@sender.example>\r\n\r\nThe body.\r\n"
 FAILURE = {"notify": "FAILURE"}
+SEEDS = int(os.environ.get("MAILERQ_SEEDS", "3"))
+
+
+def refusing(line: bytes) -> str:
+    """What the host says to whom."""
+    return "5xx" if b"<nobody" in line else "4xx" if b"<later" in line else "accept"
 
 
 class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.journal = str(Path(self.mktemp()) / "journal")
         self.net = Net()
-        self.mx: Mx = self.net.add(HOST, Mx(script={"rcpt": {"nobody": "5xx", "later": "4xx"}}))
+        self.mx: Mx = self.net.add(HOST, Mx(script={"rcpt": refusing}))
         self.begin()
 
     def begin(self, **config: Any) -> None:
@@ -91,6 +99,11 @@ class Asking(Case):
         (result,) = self.take("results")
         self.assertIs(result["results"][0]["dsn"], True)
         self.assertEqual(self.take(), [])
+
+    def test_never(self) -> None:
+        """A host that is asked to tell nothing does not tell, and the result does not say that it does."""
+        self.assertEqual(self.lines({"notify": "never"})[1], "RCPT TO:<you@host.example> NOTIFY=NEVER")
+        self.assertNotIn("dsn", self.take("results")[0]["results"][0])
 
     def test_nothing(self) -> None:
         """Without dsn in the job, nothing is said."""
@@ -311,6 +324,36 @@ class Outbox(Case):
             self.engine.broker.publish([bounce], lambda done: None)
             self.net.run(1)
         self.assertEqual(len(self.mx.mails), 1)
+
+
+class Killed(Case):
+    """The process is killed at any time, over and over."""
+
+    def test_one_each(self) -> None:
+        """Each mail has one result, each that failed one bounce, and each that was late was told of once."""
+        for seed in range(SEEDS):
+            dice = random.Random(seed)
+            config: dict[str, Any] = {"delivery": {"retry-interval": "40s"}, "dsn": {"delay-after": "100s"}}
+            self.again(**config)
+            names = [f"{dice.choice(('nobody', 'later', 'you'))}.{number}" for number in range(8)]
+            for name in names:
+                self.send(name, {"notify": "failure,delay"}, seconds=dice.random(), maxattempts=5)
+            for _ in range(5):
+                self.net.run(dice.random() * 60)
+                self.engine.kill()
+                self.begin(**config)
+            self.net.run(600)
+            told = [(job["bounce"]["action"], name_of(job["bounce"]["recipient"])) for job in self.take()]
+            late = [name for name in names if name.startswith("later")]
+            failed = [name for name in names if not name.startswith("you")]
+            expected = [("failed", name) for name in failed] + [("delayed", name) for name in late]
+            self.assertEqual(sorted(told), sorted(expected), f"seed {seed}")
+            self.assertEqual(sorted(name_of(job["recipient"]) for job in self.take("results")), sorted(names))
+
+
+def name_of(address: str) -> str:
+    """What is before the ``@``."""
+    return address.partition("@")[0]
 
 
 class Stored(Case):

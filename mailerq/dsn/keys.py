@@ -6,7 +6,7 @@ import re
 
 import attrs
 
-from mailerq.dsn.words import HDRS, NEVER, read_notify, read_ret
+from mailerq.dsn.words import HDRS, NOTHING, read_notify, read_ret
 from mailerq.shapes import key, text, time, wrong
 from mailerq.yaml_source import Items, Node, quoted
 
@@ -50,7 +50,7 @@ class DsnRules:
     """``notify`` and ``ret`` for jobs that do not say; ``mta`` None: ``smtp.hostname``; ``from_`` None: the mailer
     daemon there. ``delay_after``: seconds after which the sender of a late mail is told."""
 
-    notify: tuple[str, ...] = key((NEVER,), _notify)
+    notify: tuple[str, ...] = key(NOTHING, _notify)
     ret: str = key(HDRS, _ret)
     mta: str | None = key(None, _mta, null=True)
     from_: str | None = key(None, _author, null=True)

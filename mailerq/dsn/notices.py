@@ -17,7 +17,7 @@ from msgspec import UNSET, Struct
 from mailerq.dsn.asked import Asked
 from mailerq.dsn.report import DELAYED, FAILED, RELAYED, Report, write
 from mailerq.dsn.statuses import status_of
-from mailerq.dsn.words import DELAY, FAILURE, FULL, NEVER, SUCCESS
+from mailerq.dsn.words import DELAY, FAILURE, FULL, NOTHING, SUCCESS
 from mailerq.interfaces import Publication
 from mailerq.job import Job, parse_time, write_seen
 from mailerq.retry import deadline
@@ -67,7 +67,7 @@ class Policy(Struct, frozen=True):
     @property
     def asks(self) -> bool:
         """Whether jobs that say nothing are asked for."""
-        return self.notify != (NEVER,)
+        return self.notify != NOTHING
 
 
 def policy_of(settings: Settings, our_name: str) -> Policy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailerq.dsn.asked import MOST_ORCPT, Asked
-from mailerq.dsn.words import NEVER
+from mailerq.dsn.words import NOTHING
 from mailerq.dsn.xtext import address_text, xtext
 
 
@@ -18,7 +18,7 @@ def rcpt_parameters(asked: Asked, recipient: bytes, utf8: bool) -> bytes:
     """`` NOTIFY=… ORCPT=…``. ``recipient`` as it is sent; ``utf8``: whether the mail goes with SMTPUTF8."""
     notify = f" NOTIFY={','.join(asked.notify)}" if asked.notify else ""
     orcpt = ""
-    if asked.notify != (NEVER,):
+    if asked.notify != NOTHING:
         kind, _, address = asked.orcpt.partition(";")
         if not asked.orcpt:
             address = recipient.decode()

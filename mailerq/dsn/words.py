@@ -6,6 +6,7 @@ import re
 
 NEVER, SUCCESS, FAILURE, DELAY = "NEVER", "SUCCESS", "FAILURE", "DELAY"
 WORDS = (NEVER, SUCCESS, FAILURE, DELAY)
+NOTHING = (NEVER,)  # what somebody wants to know who wants to know nothing
 FULL, HDRS = "FULL", "HDRS"
 _SPLIT = re.compile(r"[\s,]+")
 
