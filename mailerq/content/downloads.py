@@ -105,7 +105,7 @@ class Downloads:
                 response = await fetch(self._reactor, address, rules, names, self._trust)
             finally:
                 self._slots.free(host)
-            lives = min(lives, lifetime(response.headers.getRawHeaders("cache-control") or (), rules.ttl))
+            lives = min(lives, lifetime(response.all("cache-control"), rules.ttl))
             if response.code not in _REDIRECT:
                 return _download(response, address), lives
             address = _redirected(address, response)

@@ -21,15 +21,19 @@ from mailerq.content.web_address import WebAddress
 
 
 class Response(Struct, frozen=True):
-    """``body`` is empty unless ``code`` is 200. ``headers``: as Twisted has them."""
+    """``body`` is empty unless ``code`` is 200."""
 
     code: int
     headers: Headers
     body: bytes = b""
 
+    def all(self, name: str) -> list[str]:
+        """The values of all headers of that name."""
+        return _values(self.headers, name)
+
     def header(self, name: str) -> str:
-        """The first header of that name, or ''."""
-        return (self.headers.getRawHeaders(name) or [""])[0].strip()
+        """The first of them, or ''."""
+        return (self.all(name) or [""])[0]
 
 
 async def fetch(reactor: Any, address: WebAddress, rules: DownloadRules, names: Names, trust: Any) -> Response:
@@ -55,9 +59,14 @@ async def fetch(reactor: Any, address: WebAddress, rules: DownloadRules, names: 
         way.close()
 
 
+def _values(headers: Headers, name: str) -> list[str]:
+    """Of a header; servers may say any bytes."""
+    return [value.decode("utf-8", "replace").strip() for value in headers.getRawHeaders(name.encode()) or ()]
+
+
 def _check(response: Any, most: int) -> None:
     """Whether the body may come."""
-    codings = ",".join(response.headers.getRawHeaders("content-encoding") or ()).lower().split(",")
+    codings = ",".join(_values(response.headers, "content-encoding")).lower().split(",")
     if {coding.strip() for coding in codings} - {"", "identity"}:
         raise FetchError("it is compressed (Content-Encoding), which was not asked for", False)
     if isinstance(response.length, int) and response.length > most:

@@ -105,7 +105,7 @@ def _fault(name: str, value: str) -> str:
 
 
 def _longest_word(value: str) -> int:
-    return max((len(word.encode()) for word in value.split()), default=0)
+    return max((len(word.encode()) for word in re.split(r"[ \t]+", value)), default=0)
 
 
 def _cut(text: str) -> str:

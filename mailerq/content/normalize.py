@@ -1,7 +1,7 @@
 """The step ``normalize``: every line end becomes CRLF. Pure.
 
-CRLF, LF and CR each end a line, as they do when a message is sent (``smtp/wire.py``), so hosts get the same bytes with it
-and without; the steps after it get a message with line ends of one kind.
+CRLF, LF and CR each end a line, as they do when a message is sent (``smtp/wire.py``), so hosts get the same bytes with
+it and without; the steps after it get a message with line ends of one kind.
 """
 
 from __future__ import annotations
