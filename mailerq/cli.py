@@ -25,6 +25,7 @@ COMMANDS = {
     "resume": "end a pause",
     "pauses": "the pauses that hold",
     "rules": "what follows from what hosts say: try an answer, list the rules",
+    "dkim": "make a key that signs mail, or look whether DNS has the records",
     "lint": "what large providers and the RFCs would find missing or wrong in a message",
     "simulate": "try a configuration in a simulated world before it meets real hosts",
 }
