@@ -29,6 +29,7 @@ class SqliteStore(Service):
         self.batch = 500
         self._reactor = reactor
         self._bodies = Bodies(path, timeout * 0.8)
+        self._shrinks = False  # of the thread
         self._threads = Threads(reactor, f"sqlite:{path}", timeout, _why, size=1, most=MOST, serve=self._serve)
 
     def __repr__(self) -> str:
@@ -65,8 +66,7 @@ class SqliteStore(Service):
 
     def _sweep(self, now: float, most: int) -> int:
         removed = self._bodies.sweep(now, most)
-        if removed:
-            self._bodies.shrink()
+        self._shrinks = self._shrinks or removed > 0
         return removed
 
     def _serve(self, tasks: Sequence[Task]) -> None:
@@ -79,6 +79,11 @@ class SqliteStore(Service):
             with self._bodies.transaction(any(task.writes for task in tasks)):
                 for task in tasks:
                     self._perform(task)
+            if self._shrinks:
+                self._shrinks = False
+                self._bodies.shrink()
+        except Unfit:
+            raise
         except sqlite3.OperationalError as error:
             if not _is_passing(error):
                 self._bodies.close()

@@ -54,26 +54,28 @@ class Bodies:
         self.path = os.path.abspath(path)
         self._timeout = timeout
         self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None  # which one is open
-        self._known = False
+        self._file: tuple[int, int] | None = None  # which one it is
 
     def open(self) -> None:
-        """Open it where it is not open, or where another file is in its place. It is made if there is none, but only
-        the first time: later it is not there because something is wrong."""
-        if self._connection is not None and self._identity() != self._file:
+        """Open it where it is not open. It is made if there is none, but only the first time: after that no other file
+        will do, neither a new one nor one that was put in its place (to which the log of the first would be applied).
+        """
+        found = self._identity()
+        if self._file is not None and found != self._file:
+            raise Unfit("another file is in its place" if found else "it is gone, or not mounted")
+        if self._connection is not None:
+            return
+        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._connection = sqlite3.connect(
+            self.path, self._timeout, isolation_level=None, check_same_thread=False, cached_statements=16
+        )
+        try:
+            self._prepare(self._connection.execute)
+            self._file = self._identity()
+        except BaseException:
             self.close()
-        if self._connection is None:
-            self._make_place()
-            self._connection = sqlite3.connect(
-                self.path, self._timeout, isolation_level=None, check_same_thread=False, cached_statements=16
-            )
-            try:
-                self._prepare(self._connection.execute)
-                self._file = self._identity()
-                self._known = True
-            except BaseException:
-                self.close()
-                raise
+            raise
 
     def _identity(self) -> tuple[int, int] | None:
         try:
@@ -81,12 +83,6 @@ class Bodies:
         except FileNotFoundError:
             return None
         return about.st_dev, about.st_ino
-
-    def _make_place(self) -> None:
-        if self._known and self._identity() is None:
-            raise Unfit("it is gone, or not mounted")
-        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def _prepare(self, execute: Any) -> None:
         execute("BEGIN")  # another process may be making it: what is read is to be of one moment
@@ -189,5 +185,6 @@ class Bodies:
         return self._open.execute(_SWEEP, (now, most)).rowcount
 
     def shrink(self) -> None:
-        """Give back some of the room that is free."""
-        self._open.execute(f"PRAGMA incremental_vacuum({_FREED})").fetchall()
+        """Give back some of the room that is free. In no transaction."""
+        with contextlib.suppress(sqlite3.Error):
+            self._open.executescript(f"PRAGMA incremental_vacuum({_FREED})")

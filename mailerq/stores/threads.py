@@ -87,7 +87,9 @@ class Threads:
         self._open = False
         self._started = 0
         self._tasks: set[Task] = set()
+        self._alive = 0  # threads that have not ended, those of before a stop included
         self._ended: Deferred[None] | None = None
+        self._patience: Any = None
 
     def start(self) -> None:
         """From now on tasks are taken."""
@@ -110,17 +112,19 @@ class Threads:
         try:
             threading.Thread(target=self._work, args=(self._inbox,), name="store", daemon=True).start()
             self._started += 1
+            self._alive += 1
         except RuntimeError:  # the system has no more of them: what waits is done by those there are, or is too late
             pass
 
     def stop(self) -> Deferred[None]:
-        """Fires once all tasks are done or too late, and the threads are to end after that."""
+        """Fires once all tasks are done and the threads have ended; after the time-out at the latest."""
         self._open = False
         for _ in range(self._started):
             self._inbox.put(None)
         self._started = 0
-        self._ended = Deferred()
-        ended = self._ended
+        ended: Deferred[None] = Deferred()
+        self._ended = ended
+        self._patience = self._reactor.callLater(self._timeout, self._end)
         self._look_for_end()
         return ended
 
@@ -152,9 +156,19 @@ class Threads:
         self._look_for_end()
 
     def _look_for_end(self) -> None:
-        if self._ended is not None and not self._tasks:
-            ended, self._ended = self._ended, None
+        if self._ended is not None and not self._tasks and not self._alive:
+            self._patience.cancel()
+            self._end()
+
+    def _end(self) -> None:
+        """The tasks are too late by now, if there are any."""
+        ended, self._ended = self._ended, None
+        if ended is not None:
             ended.callback(None)
+
+    def _thread_ended(self) -> None:
+        self._alive -= 1
+        self._look_for_end()
 
     # -- in a thread
 
@@ -170,7 +184,10 @@ class Threads:
             del tasks, task
             if last:
                 break
-        self._serve(())
+        try:
+            self._serve(())
+        finally:
+            self._reactor.callFromThread(self._thread_ended)
 
     def _some(self, inbox: SimpleQueue[Task | None], first: Task) -> tuple[list[Task], bool]:
         """What waits, up to the number at a time; whether to end after that."""
