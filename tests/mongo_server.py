@@ -95,8 +95,7 @@ class PlayedMongo:
         """One batch of at most 16 MiB, as ``singleBatch`` says."""
         found, size = [], 0
         for document in _matching(documents, command.get("filter", {}))[: command.get("limit") or None]:
-            fields = command.get("projection")
-            shown = document if fields is None else {name: document[name] for name in fields if name in document}
+            shown = _shown(document, command.get("projection"))
             size += len(bson.encode(shown, codec_options=_CODEC))
             if found and size > LARGEST:
                 break
@@ -121,6 +120,15 @@ class PlayedMongo:
             documents[_name(new["_id"])] = new
         return {"n": count, "nModified": count - len(made), **({"upserted": made} if made else {})}
 
+    def do_findAndModify(self, documents: dict[bytes, Document], command: Document) -> Document:
+        """Replaces or removes one; gives what was there."""
+        there = _matching(documents, command["query"])[:1]
+        if command.get("remove"):
+            self.do_delete(documents, {"deletes": [{"q": command["query"], "limit": 1}]})
+        else:
+            self.do_update(documents, {"updates": [{"q": command["query"], "u": command["update"], "upsert": True}]})
+        return {"value": _shown(there[0], command.get("fields")) if there else None}
+
     def do_delete(self, documents: dict[bytes, Document], command: Document) -> Document:
         """One, or all."""
         count = 0
@@ -138,6 +146,10 @@ class PlayedMongo:
 
 def _name(value: Any) -> bytes:
     return bson.encode({"": value}, codec_options=_CODEC)
+
+
+def _shown(document: Document, fields: Any) -> Document:
+    return document if fields is None else {name: document[name] for name in fields if name in document}
 
 
 def _matching(documents: dict[bytes, Document], which: Document) -> list[Document]:

@@ -31,9 +31,10 @@ def postgres_programs() -> str | None:
 
 
 class PostgreSQL:
-    """One cluster. ``start`` it; ``remove`` it at the end."""
+    """One cluster. ``start`` it; ``remove`` it at the end. ``fsync``: whether it outlives a power cut."""
 
-    def __init__(self) -> None:
+    def __init__(self, fsync: bool = False) -> None:
+        self._fsync = "on" if fsync else "off"
         self.programs = postgres_programs()
         self.folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
         self.port = free_ports(1)[0]
@@ -72,7 +73,7 @@ class PostgreSQL:
         with (self.folder / "cluster" / "postgresql.conf").open("a") as conf:
             conf.write(
                 f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = '{self.folder}'\n"
-                "fsync = off\nshared_buffers = 16MB\nmax_connections = 40\nmax_wal_size = 64MB\n"
+                f"fsync = {self._fsync}\nshared_buffers = 16MB\nmax_connections = 40\nmax_wal_size = 64MB\n"
             )
 
     def start(self) -> None:

@@ -93,7 +93,7 @@ class MongoTest(Hooks, TestCase):
         """A document of another program."""
         (line, *_) = store._link._lines
         await line.ready()
-        await line.replace(document)
+        await line.replace(document, {})
 
     async def test_document(self) -> None:
         """A body is a document with ``_id``, ``value``, ``expire``, ``modified``, ``encoding``."""
@@ -158,6 +158,18 @@ class MongoTest(Hooks, TestCase):
             self.assertEqual(len(self.documents), 6)
             await last()
             self.assertEqual(set(self.documents) - {"key"}, set())
+
+    async def test_parts_at_once(self) -> None:
+        """Of large bodies that are put under one key at once one is there, and no parts of the others."""
+        stores = [await self.started(), await self.again(None)]
+        await self.start(stores[1])
+        self.patch(mongo_documents, "PART", 4)
+        for store in stores:
+            store.whole = 10
+        bodies = [b"%02d" % number * 9 for number in range(10)]
+        await gatherResults([stores[n % 2].put("key", body, None) for n, body in enumerate(bodies)])
+        self.assertIn(await stores[0].get("key"), bodies)
+        self.assertEqual(len(self.server.documents["bodies"]), 6)
 
     async def test_part_missing(self) -> None:
         """A master whose part is not there is no body."""

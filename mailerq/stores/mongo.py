@@ -64,7 +64,7 @@ class MongoStore(Service):
 
     def remove(self, key: str) -> Deferred[None]:
         """Forget it."""
-        return self._run(lambda line: self._remove(line, {"_id": _key(key)})).addCallback(lambda _: None)
+        return self._run(lambda line: self._remove(line, _key(key)))
 
     def sweep(self, now: float) -> Deferred[int]:
         """Those whose time is over."""
@@ -116,36 +116,40 @@ class MongoStore(Service):
 
     async def _put(self, line: Any, key: str, body: bytes, expires: float | None) -> None:
         now = self._reactor.seconds()
-        before = await line.find({"_id": key, "parts": {"$exists": True}}, 1)
         if len(body) <= self.whole:
-            await line.replace(documents.whole(key, body, expires, now))
+            document = documents.whole(key, body, expires, now)
         else:
             token = urandom(8).hex()
             for part in documents.parts(key, token, body, expires, now):
-                await line.replace(part)
-            await line.replace(documents.master(key, token, body, expires, now))
-        for one in before:
-            await line.delete({"_id": {"$in": documents.part_ids(one)}})
+                await line.replace(part, documents.LEADS)
+            document = documents.master(key, token, body, expires, now)
+        await self._remove_parts(line, await line.replace(document, documents.LEADS))
 
-    async def _remove(self, line: Any, which: dict[str, Any]) -> int:
+    async def _remove(self, line: Any, key: str) -> None:
         """A master goes first: without it nobody looks for its parts."""
-        masters = await line.find({**which, "parts": {"$exists": True}}, self.batch)
-        count: int = await line.delete(which)
-        for master in masters:
-            await line.delete({"_id": {"$in": documents.part_ids(master)}})
-        return count
+        await self._remove_parts(line, await line.take(key, documents.LEADS))
+
+    async def _remove_parts(self, line: Any, document: dict[str, Any] | None) -> None:
+        if document is not None and documents.is_master(document):
+            await line.delete({"_id": {"$in": documents.part_ids(document)}})
 
     async def _sweep(self, line: Any, now: float) -> int:
         if not self._indexed:
             await line.index("expire")
             self._indexed = True
         over = {"expire": {"$lte": documents.moment(now)}}
-        found = await line.find(over, self.batch, {"_id": True, "parts": True})
-        keys = [one["_id"] for one in found if not documents.is_part(one)]
+        found = await line.find(over, self.batch, documents.LEADS)
         lost = [one["_id"] for one in found if documents.is_part(one)]
+        keys = [one["_id"] for one in found if not documents.is_part(one) and not documents.is_master(one)]
         if lost:
             await line.delete({"_id": {"$in": lost}})
-        return await self._remove(line, {"_id": {"$in": keys}, **over}) if keys else 0
+        count: int = await line.delete({"_id": {"$in": keys}, **over}) if keys else 0
+        for master in filter(documents.is_master, found):
+            mine = {"_id": master["_id"], "token": documents.token_of(master), **over}
+            if await line.delete(mine):
+                await self._remove_parts(line, master)
+                count += 1
+        return count
 
 
 def _key(key: str) -> str:

@@ -17,6 +17,8 @@ WHOLE = 16_000_000
 """Bytes of a body that fit in a document, which has at most 16 MiB."""
 PART = 4_000_000
 GRACE = 86400.0
+LEADS = {"_id": True, "parts": True, "token": True}
+"""The fields that say whether a body has parts, and which."""
 _FAR = 253_370_764_800.0  # the year 9999
 
 

@@ -88,9 +88,21 @@ class Line:
         found: list[dict[str, Any]] = reply["cursor"]["firstBatch"]
         return found
 
-    async def replace(self, document: dict[str, Any]) -> None:
-        """Put it in place of what has its ``_id``."""
-        await self._collection.replace_one({"_id": document["_id"]}, document, upsert=True)
+    async def replace(self, document: dict[str, Any], fields: Any) -> dict[str, Any] | None:
+        """Put it in place of what has its ``_id``; these fields of what was there."""
+        return await self._change(document["_id"], fields, update=document, upsert=True, new=False)
+
+    async def take(self, name: Any, fields: Any) -> dict[str, Any] | None:
+        """Remove what has that ``_id``; these fields of it."""
+        return await self._change(name, fields, remove=True)
+
+    async def _change(self, name: Any, fields: Any, **what: Any) -> dict[str, Any] | None:
+        concern = self._pool.write_concern.document
+        command = {"findAndModify": self._collection.name, "query": {"_id": name}, "fields": fields, **what}
+        before: dict[str, Any] | None = (await self._database.command({**command, "writeConcern": concern})).get(
+            "value"
+        )
+        return before
 
     async def delete(self, which: dict[str, Any]) -> int:
         """Remove documents; how many there were."""
