@@ -426,7 +426,7 @@ class Deliveries(Returning):
         if self._keeping is not None and not mail.has_body and mail.job.known.key:
             self._keeping.fetch(mail, partial(self._told, mail, mail.taken, notice, put_out))
         else:
-            put_out(self._bounce(mail, notice, None if mail.job.is_responsive else mail.job.message()))
+            put_out(self._bounce(mail, notice, mail.job.described() if mail.job.is_responsive else mail.job.message()))
 
     def _told(
         self, mail: Mail, taken: ITaken, notice: Notice, put_out: Callable[..., None], message: bytes | None

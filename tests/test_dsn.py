@@ -251,6 +251,16 @@ class Telling(Case):
         self.send(dsn=FAILURE)
         self.assertEqual((self.take("bounces"), len(self.take("results"))), ([], 1))
 
+    def test_expired(self) -> None:
+        """Of a mail whose time is over, the bounce says what its last attempt came to."""
+        before = [{"attempt": 1, "type": "error", "code": 451, "description": "Not now"}, {"type": "idle"}]
+        self.send(dsn=FAILURE, maxdelivertime="2026-01-01 00:00:00", results=before)
+        found = fields(self.bounce())
+        self.assertEqual(found["Status"], "4.4.7")
+        self.assertIn("the last attempt: 451 Not now", found["Diagnostic-Code"].replace("\r\n", ""))
+        self.send(dsn=FAILURE, maxdelivertime="2026-01-01 00:00:00", results=[{"type": "error", "code": "x"}])
+        self.assertIn("was to be delivered before", fields(self.bounce())["Diagnostic-Code"])
+
     def test_unusable(self) -> None:
         """A job that cannot be used has a result, and no bounce."""
         self.send(dsn=FAILURE, priority="high")
@@ -386,7 +396,20 @@ class Stored(Case):
         self.assertEqual((found["Status"], found["Diagnostic-Code"][:9]), ("5.3.0", "x-mailerq"))
 
     def test_described(self) -> None:
-        """Of a message that was to be made of a description, nothing comes back."""
-        self.send(dsn=FAILURE, mime={"subject": "x", "text": "y"})
-        for job in self.take():
-            self.assertEqual(len(message_from_string(job["mime"]).get_payload()), 2)
+        """Of a message that was to be made of a description, From, To and Subject come back, wherever it is."""
+        described = {
+            "from": {"name": "Müller", "address": "a@b.c"},
+            "to": ["d@e.f", "g@h.i"],
+            "subject": "Grüße",
+            "x": 1,
+        }
+        assert self.engine.store is not None
+        self.engine.store.put("d", json.dumps(described).encode(), None)
+        for where in ({"mime": described}, {"key": "d"}):
+            self.send(dsn={"notify": "failure", "ret": "full"}, seconds=700, maxattempts=1, **where)
+            part: Any = self.bounce().get_payload(2)
+            self.assertEqual(part.get_content_type(), "text/rfc822-headers")
+            expected = (
+                "From: =?utf-8?q?M=C3=BCller?= <a@b.c>\r\nTo: d@e.f, g@h.i\r\nSubject: =?utf-8?b?R3LDvMOfZQ==?=\r\n"
+            )
+            self.assertEqual(part.get_payload(), expected)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailerq.content.header_block import split
+from mailerq.dsn.described import header_of
 from mailerq.dsn.report import MOST_BACK, Report, write
 from mailerq.dsn.statuses import status_of
 from mailerq.smtp.envelope import prepare
@@ -37,6 +39,11 @@ REPORT = Report(
     attempts=1,
 )
 MESSAGE = b"From: sender@example.org\r\nSubject: Hello\r\n\r\nHello.\r\n"
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=50),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "address", "email"]), inner),
+    max_leaves=6,
+)
 TEXTS = st.lists(st.text(max_size=1000), min_size=4, max_size=4)
 
 
@@ -192,6 +199,20 @@ class AnyReport(SynchronousTestCase):
         """Any header comes back as a header."""
         found = message_from_bytes(write(REPORT, b"Subject: x\r\nX-A: " + tail, full).encode())
         self.assertEqual(len(found.get_payload()), 3)
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        st.dictionaries(st.sampled_from(["from", "to", "subject", "name", "address"]), VALUES), st.binary(max_size=50)
+    )
+    def test_described(self, description: dict[str, Any], tail: bytes) -> None:
+        """Any description gives a header in ASCII, or none."""
+        for body in (json.dumps(description).encode(), json.dumps(description).encode()[:-1] + tail, b"{" + tail):
+            found = header_of(body)
+            if found is not None:
+                self.assertTrue(found.isascii())
+                names = [field.name for field in split(found).fields]
+                self.assertEqual(names, [name for name in ("From", "To", "Subject") if name in names])
+                self.assertEqual(split(found).written(), found)
 
 
 class Statuses(SynchronousTestCase):

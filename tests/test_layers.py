@@ -29,7 +29,7 @@ PURE = [
     *("simulate/provider", "simulate/stream", "simulate/mix", "simulate/places", "simulate/remote", "simulate/dice"),
     *("simulate/traffic", "simulate/ledger", "simulate/recorder", "simulate/minutes", "simulate/wait_times"),
     *("dsn/asked", "dsn/xtext", "dsn/parameters", "dsn/notices", "dsn/report", "dsn/text"),
-    *("dsn/statuses", "dsn/keys", "dsn/words"),
+    *("dsn/statuses", "dsn/keys", "dsn/words", "dsn/described"),
     *("content/addresses", "content/web_address", "content/remembered", "content/download_rules"),
     *("content/headers", "content/header_changes", "content/ascii_value", "content/normalize"),
     *("stores/down", "stores/keys", "stores/remote", "stores/mongo_documents"),

@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct
 
+from mailerq.attempt import Type
 from mailerq.dsn.asked import Asked
+from mailerq.dsn.described import header_of, is_described
 from mailerq.dsn.report import DELAYED, FAILED, RELAYED, Report, write
 from mailerq.dsn.statuses import status_of
 from mailerq.dsn.words import DELAY, FAILURE, FULL, NOTHING, SUCCESS
@@ -127,10 +129,12 @@ def _wanted(verdict: Verdict) -> str:
 def bounce(
     notice: Notice, job: Job, message: bytes | None, policy: Policy, *, identity: str, seen: float
 ) -> Publication:
-    """The job that tells it. ``message``: the mail it is about, None where that is not at hand; ``identity``: that of
-    the job it is about."""
+    """The job that tells it. ``message``: the mail it is about, or the description of it, None where that is not at
+    hand; ``identity``: that of the job it is about."""
     report = _report(notice, job, policy, identity, seen)
     full = notice.asked.ret == FULL and notice.action == FAILED  # (RFC 3461 section 4.3)
+    if message is not None and is_described(message):
+        message, full = header_of(message), False
     about: dict[str, Any] = {"action": notice.action, "recipient": report.recipient}
     if report.envid:
         about["envid"] = report.envid
@@ -150,9 +154,24 @@ def _identity(name: str) -> str:
     return name if _NAME.fullmatch(name) else sha256(name.encode()).hexdigest()[:32]
 
 
+def _said(job: Job, last: Last) -> str:
+    """What the host said, or what happened. That time is over does not say why: what was said before that does."""
+    if last.type != Type.EXPIRED:
+        return last.description or ("" if last.code is not None else last.type)
+    try:
+        before = msgspec.json.decode(job.pieces.get("results", b"[]"), type=list[Last])
+        before += [msgspec.json.decode(entry, type=Last) for entry in job.added[:-1]]
+    except msgspec.MsgspecError:  # entries that somebody else has written
+        return last.description
+    tried = next((one for one in reversed(before) if one.type not in (Type.IDLE, Type.EXPIRED)), None)
+    if tried is None:
+        return last.description
+    answer = f"{tried.code} {tried.description}" if tried.code is not None else tried.description or tried.type
+    return f"{last.description}; the last attempt: {answer}"
+
+
 def _report(notice: Notice, job: Job, policy: Policy, identity: str, seen: float) -> Report:
     asked, last, recipient = notice.asked, notice.last, job.known.recipient or ""
-    said = last.description or ("" if last.code is not None else last.type)
     mta = asked.mta or policy.mta
     return Report(
         action=notice.action,
@@ -165,7 +184,7 @@ def _report(notice: Notice, job: Job, policy: Policy, identity: str, seen: float
         envid=asked.envid,
         status=status_of(notice.action, last.type, last.code, last.status),
         code=last.code,
-        said=said,
+        said=_said(job, last),
         host=last.mx or last.target or "",
         arrived=seen,
         tried=notice.tried,
