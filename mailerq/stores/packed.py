@@ -23,6 +23,7 @@ MAGIC = b"\x1f\x8b\x08"
 MOST = 256 << 20
 """Bytes of a body that is unpacked."""
 LEVEL = 5
+LONGEST = 120.0  # seconds that it may take: a body of 50 MB takes 5, where it becomes no smaller
 SMALL = 512
 """Bytes below which compression is not worth it."""
 _PIECE = 1 << 18
@@ -40,7 +41,7 @@ class PackedStore(MultiService):
         self.store = store
         self._compress = compress
         self._most = most
-        self._threads = Threads(reactor, "compression", timeout, lambda error: None, size=2)
+        self._threads = Threads(reactor, "compression", max(timeout, LONGEST), lambda error: None, size=2)
         IService(store).setServiceParent(self)
 
     def __repr__(self) -> str:
