@@ -48,9 +48,12 @@ class InlineCss:
 
 def in_message(message: bytes, eight_bit: bool) -> bytes:
     """``message`` with the CSS of each text/html part in its tags. Raises ContentError."""
-    from mailerq.content.mime_texts import find_texts, joined, rewrite
+    from mailerq.content.mime_texts import TooMany, find_texts, joined, rewrite
 
-    texts = find_texts(message)
+    try:
+        texts = find_texts(message)
+    except TooMany as error:
+        raise ContentError(f"inlinecss: the message {error}") from None
     read = {
         number: text
         for number, part in enumerate(texts.parts)
