@@ -281,6 +281,24 @@ class Parts(SynchronousTestCase):
         self.assertIn(b'Content-Type: text/plain; format=flowed; x="y;z"; charset=utf-8\r\n', done)
         self.assertTrue(done.endswith("\r\n\r\nü €".encode()))
 
+    def test_entities(self) -> None:
+        """In HTML a tag may be written with entities, as editors do; all else stays as it is."""
+        message = "Content-Type: text/html\r\n\r\n"
+        for text, expected in (
+            ("{if 2 &gt; 1 &amp;&amp; 1 &lt; 2}a &gt; b{/if}", "a &gt; b"),
+            ("{$x|default:&quot;a &gt; 'b'&quot;}", "a > 'b'"),
+            ("{$x|default:\"&gt;\"}{$x|default:'&quot;'}", "&gt;&quot;"),
+            ("{if&nbsp;$name&#160;==\xa0&#39;Joe&#39;}a{/if}", "a"),
+            ("{ $a &gt; } &amp;{b &lt;}", "{ $a &gt; } &amp;{b &lt;}"),
+        ):
+            self.assertEqual(parsed(message + f"{text}{{$name}}").get_content(), f"{expected}Joe", text)
+        self.assertRaises(ContentError, fill, "\r\n{if 2 &gt; 1}{/if}")
+
+    def test_undeclared(self) -> None:
+        """UTF-8 that does not say so is taken for that, and says so afterwards."""
+        done = parsed("\r\n{$x|default:'ü'|toupper}{$name} ä")
+        self.assertEqual((done.get_content(), done.get_content_charset()), ("ÜJoe ä", "utf-8"))
+
     def test_raised(self) -> None:
         """What 7bit cannot say becomes quoted-printable: other characters, long lines."""
         message = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{$v}\r\n"

@@ -139,7 +139,7 @@ WRONG = [
     ("{literal}", "line 1: {literal} without {/literal}"),
     ("{$a|nothing}", "line 1: there is no modifier 'nothing'"),
     ("{$a", "line 1: a tag has no end"),
-    ("{$a 'x", "line 1: a string has no end"),
+    ("{$a 'x", "line 1: a string has no end, or is longer than 20000 characters"),
     ("{$a ^ 1}", "line 1: '^ 1}' was not expected in a tag"),
     ("{$a +}", "line 1: a value was expected at the end of the tag"),
     ("{if $a > }x{/if}", "line 1: a value was expected at the end of the tag"),

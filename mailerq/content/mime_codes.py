@@ -27,9 +27,11 @@ def charset_of(name: str) -> str:
 
 
 def to_text(content: bytes, charset: str) -> str | None:
-    """Content as text; bytes that are no characters are kept as half surrogates. None: that cannot be done."""
+    """Content as text; bytes that are no characters are kept as half surrogates. None: that cannot be done. What claims
+    to be ASCII, or nothing, and is UTF-8 is taken for that."""
+    codec = charset_of(charset)
     try:
-        return content.decode(charset_of(charset), "surrogateescape")
+        return content.decode("utf-8" if codec == "ascii" else codec, "surrogateescape")
     except (UnicodeError, ValueError, OverflowError, MemoryError):
         return None
 
@@ -78,7 +80,7 @@ def encode_body(
             return content, encoding
         encoding = "quoted-printable"
     if encoding == "quoted-printable" and not wide:
-        encoded = _LINE.sub(end, binascii.b2a_qp(_LINE.sub(b"\n", content), quotetabs=False, istext=True))
+        encoded = binascii.b2a_qp(_with_lf(content), quotetabs=False, istext=True).replace(b"\n", end)
         if not _has_boundary(encoded, boundaries):
             return encoded, encoding
     plain = base64.b64encode(content)
@@ -90,14 +92,19 @@ def _may_stay(content: bytes, encoding: str, eight_bit: bool) -> bool:
     """Whether content may go as it is."""
     if not content.isascii() and (encoding in ("7bit", "") or not eight_bit):
         return False
-    return b"\0" not in content and all(len(line) <= _LONGEST_LINE for line in _LINE.split(content))
+    return b"\0" not in content and max(map(len, _with_lf(content).split(b"\n"))) <= _LONGEST_LINE
+
+
+def _with_lf(content: bytes) -> bytes:
+    """Content with no other line ends than LF."""
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
 
 
 def _has_boundary(content: bytes, boundaries: set[bytes]) -> bool:
     """Whether a line would end the part that it stands in (RFC 2046 section 5.1.1)."""
     if not boundaries or b"--" not in content:
         return False
-    for line in _LINE.split(content):
+    for line in _with_lf(content).split(b"\n"):
         if line[:2] == b"--":
             name = line[2:].rstrip(b" \t")
             if name in boundaries or name.removesuffix(b"--") in boundaries:

@@ -18,6 +18,8 @@ _DELIMITER = re.compile(rb"[\r\n]--([^\r\n]*)")
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
 _PARAMETER = re.compile(r';[ \t]*([^\s=;"]+)[ \t]*=[ \t]*("(?:[^"\\]++|\\.)*+(?:"|$)|[^\s;"]*)')
 _MOST_PARTS = 10_000
+_LONGEST_HEADER = 1_000_000  # bytes
+_LONGEST_TYPE = 10_000  # characters of a Content-Type
 _MOST_DELIMITERS = 200_000  # lines that begin as a delimiter does
 _SEALED = ("multipart/signed", "multipart/encrypted")
 _SIGNATURES = ("dkim-signature", "arc-message-signature")
@@ -63,7 +65,7 @@ class _Level(Struct):
 
 def content_type(header: HeaderBlock, default: str) -> tuple[str, dict[str, str]]:
     """The type of a part in lower case, and its parameters."""
-    value = header.value("content-type")
+    value = (header.value("content-type") or "")[:_LONGEST_TYPE]
     if not value:
         return default, {}
     parameters: dict[str, str] = {}
@@ -89,7 +91,7 @@ class _Walk:
         self._stack: list[_Level] = []
         self._open: dict[bytes, int] = {}
         self._leaf: TextPart | None = None
-        header = split(message)
+        header = _split(message)
         self.texts = Texts(header, [], set())
         self._begin(header, 0, header.start)
         if self._stack:
@@ -161,6 +163,13 @@ class _Walk:
             self._leaf = None
 
 
+def _split(message: bytes) -> HeaderBlock:
+    """The header of a message, where that is not too long."""
+    if len(message) > _LONGEST_HEADER and split(message[:_LONGEST_HEADER]).start > _LONGEST_HEADER * 3 // 4:
+        raise TooMany(f"has a header of more than {_LONGEST_HEADER // 1_000_000} MB")
+    return split(message)
+
+
 def _is_attached(header: HeaderBlock) -> bool:
     value = header.value("content-disposition") or ""
     return value.partition(";")[0].strip().lower() == "attachment"
@@ -197,7 +206,7 @@ def _set(header: HeaderBlock, name: str, value: str) -> None:
 
 
 def _set_charset(header: HeaderBlock, charset: str) -> None:
-    value = header.value("content-type")
+    value = (header.value("content-type") or "")[:_LONGEST_TYPE]
     if not value:
         _set(header, "Content-Type", f"text/plain; charset={charset}")
         return

@@ -108,13 +108,15 @@ class _Filling:
     def _contents(self) -> dict[int, bytes]:
         """What is in the parts that are filled in, by their number."""
         from mailerq.content.mime_texts import rewrite
+        from mailerq.content.template import without_entities
 
         contents = {}
         for number, part in enumerate(self._texts.parts):
             text = part.text(self._message)
             if text is None:
                 continue
-            filled = self._filled(f"text/{part.kind}", text, _lines_as_in(text))
+            template = without_entities(text) if part.kind == "html" else text
+            filled = self._filled(f"text/{part.kind}", template, _lines_as_in(text))
             if filled is not None:
                 contents[number] = rewrite(self._message, self._texts, part, filled, self._eight_bit)
         return contents

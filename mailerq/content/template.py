@@ -15,12 +15,13 @@ from msgspec import Struct
 from mailerq.content.template_budget import Budget, TemplateError
 from mailerq.content.template_jinja import State, compiled, rendered
 from mailerq.content.template_syntax import read
-from mailerq.content.template_tokens import has_tags
+from mailerq.content.template_tokens import has_tags, without_entities
 
-__all__ = ["Budget", "TemplateError", "Templates", "has_tags"]
+__all__ = ["Budget", "TemplateError", "Templates", "has_tags", "without_entities"]
 
 MOST_KEPT = 500
 MOST_WEIGHT = 32_000_000  # about bytes
+_OF_EACH = 5  # what a template costs, however small, in nodes
 _OF_A_NODE = 250  # about bytes of a tag or operation, compiled
 
 
@@ -61,8 +62,9 @@ class Templates:
 
     def _made(self, text: str, budget: Budget) -> _Kept:
         tree = read(text)
-        budget.use(tree.size)
-        kept = _Kept(compiled(tree), tree.size)
+        size = tree.size + _OF_EACH
+        budget.use(size)
+        kept = _Kept(compiled(tree), size)
         with self._lock:
             before = self._kept.pop(text, None)
             self._weight += _weight(text, kept) - (_weight(text, before) if before else 0)

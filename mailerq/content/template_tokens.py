@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import unescape
 
 from msgspec import Struct
 
 from mailerq.content.template_budget import TemplateError
 
 TAG = re.compile(
-    r"\{(?:(?P<show>\$(?=[a-z_]))|(?P<open>if|elseif|foreach|assign)(?=\s)"
+    r"\{(?:(?P<show>\$(?=[a-z_]))|(?P<open>if|elseif|foreach|assign)(?=[\s\xa0])"
     r"|(?P<alone>else|/if|endif|foreachelse|/foreach|literal|ldelim|rdelim)\})",
     re.IGNORECASE | re.ASCII,
 )
 _LITERAL_END = re.compile(r"\{/literal\}", re.IGNORECASE | re.ASCII)
 _TOKEN = re.compile(
-    r"""(?P<blank>\s++)
+    r"""(?P<blank>[\s\xa0]++)
     |\$(?P<variable>[a-z_][a-z0-9_]*+)
     |(?P<number>[0-9]++(?:\.[0-9]++(?:e[-+]?[0-9]++)?)?)
     |(?P<string>"(?:[^"\\]++|\\"|\\)*+"|'(?:[^'\\]++|\\'|\\)*+')
@@ -29,6 +30,8 @@ _SIGNS |= {"&&": "and", "||": "or", "!": "not", "and": "and", "or": "or", "not":
 _LONGEST_NUMBER = 30
 _WINDOW = 100_000
 _LONGEST_TAG = 20
+_LONGEST = 20_000  # characters from the begin of a tag to its end
+_MOST_TOKENS = 2_000
 
 
 class Token(Struct, frozen=True):
@@ -48,6 +51,20 @@ class Tag(Struct, frozen=True):
     text: str
     tokens: tuple[Token, ...]
     line: int
+
+
+_IN_HTML = re.compile(r"\{(?:\$[a-z_]|(?:if|elseif|foreach|assign)[\s\xa0&])[^{}]*\}", re.IGNORECASE | re.ASCII)
+_ENTITY = re.compile(r"""("[^"]*"|'[^']*')|&(?:amp|lt|gt|quot|apos|nbsp|\#34|\#39|\#160);""")
+
+
+def without_entities(text: str) -> str:
+    """A template that is HTML, with its tags as they were before somebody's editor wrote ``&gt;`` for ``>`` in them.
+    Strings in quotes stay as they are; those in ``&quot;`` get quotes."""
+
+    def plain(tag: re.Match[str]) -> str:
+        return _ENTITY.sub(lambda found: found[1] or unescape(found[0]), tag[0]) if "&" in tag[0] else tag[0]
+
+    return _IN_HTML.sub(plain, text) if "&" in text else text
 
 
 def has_tags(text: str) -> bool:
@@ -93,7 +110,8 @@ def _tokens(text: str, at: int, line: int) -> tuple[list[Token], int]:
     """The words of a tag up to its ``}``, and where the text goes on."""
     first = line
     tokens: list[Token] = []
-    while found := _TOKEN.match(text, at):
+    limit = at + _LONGEST
+    while found := _TOKEN.match(text, at, limit):
         at = found.end()
         kind = str(found.lastgroup)
         word = found[kind]
@@ -101,11 +119,15 @@ def _tokens(text: str, at: int, line: int) -> tuple[list[Token], int]:
             return tokens, at
         if kind != "blank":
             tokens.append(_token(kind, word, line))
+            if len(tokens) > _MOST_TOKENS:
+                break
         line += word.count("\n")
+    if at >= limit or len(tokens) > _MOST_TOKENS:
+        raise TemplateError("a tag is too long", first)
     if at >= len(text):
         raise TemplateError("a tag has no end", first)
     if text[at] in "\"'":
-        raise TemplateError("a string has no end", line)
+        raise TemplateError(f"a string has no end, or is longer than {_LONGEST} characters", line)
     raise TemplateError(f"{text[at : at + 10]!r} was not expected in a tag", line)
 
 
