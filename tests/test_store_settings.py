@@ -80,7 +80,7 @@ class Section(SynchronousTestCase):
             ("sqlite:///var/bodies.db", "directly behind the colon"),
             ("directory:~/bodies", "which is not replaced"),
             ("directory: bodies", "spaces around it"),
-            ("direktory:x", "did you mean ‘directory’?"),
+            ("direktory:x", "is no message store (did you mean "),
             ("postgres://h/db", "there are directory:…, sqlite:…, postgresql:…, mongodb:…, s3:…"),
             ("/var/bodies", "is no message store"),
             ("directory", "is no message store"),
