@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 MEMORY = 512 * 1024 * 1024
 """Bytes of address space that a process has for its work, beside what it has at its start."""
-SECONDS = 10
+SECONDS = 5
 """Of processor time for one call."""
 PATIENCE = 60.0
 """Seconds for one call, however busy the machine is."""
@@ -51,11 +51,12 @@ class Apart:
             process = self._idle.pop() if self._idle else None
         if process is None or process.is_gone():
             process = _Process(self._module)
-        answer = process.ask(content)
-        if process.alive:
-            with self._lock:
-                self._idle.append(process)
-        return answer
+        try:
+            return process.ask(content)
+        finally:
+            if process.alive:
+                with self._lock:
+                    self._idle.append(process)
 
     def close(self) -> None:
         """End the processes that have nothing to do."""

@@ -8,6 +8,9 @@ import msgspec
 
 from mailerq.content.apart import serve
 
+MOST = 10_000_000
+"""Characters that all texts together may become."""
+
 
 def prepare() -> Callable[[bytes], bytes]:
     """Nothing is ever loaded. Rules that no attribute can say (``:hover``, ``@media``) stay in their style blocks;
@@ -27,9 +30,12 @@ def prepare() -> Callable[[bytes], bytes]:
 
     def inline(content: bytes) -> bytes:
         try:
-            return encode([inliner.inline(html) for html in decode(content)])
+            styled = [inliner.inline(html) for html in decode(content)]
         except InlineError as error:
             raise ValueError(str(error)) from None
+        if sum(map(len, styled)) > MOST:
+            raise ValueError(f"it becomes larger than {MOST} characters")
+        return encode(styled)
 
     return inline
 
