@@ -25,6 +25,7 @@ CONNECTIONS = 4
 TIMEOUT = 20.0  # seconds for each request
 CONNECT = 5  # and for a connection
 MOST = 1000  # bytes of a key: an index takes some 2,700
+LARGE = 4 << 20  # bytes of a body after which a connection is closed: it keeps buffers of several times that size
 FAR = 253_370_764_800.0  # the year 9999
 _log = Logger()
 
@@ -89,7 +90,7 @@ class PostgresStore(Service):
             " ON CONFLICT (key) DO UPDATE SET body = excluded.body, expires = excluded.expires"
         )
         row = (_key(key), body, None if expires is None else _moment(expires))
-        return self._run(lambda cursor: _nothing(cursor.execute(sql, row)))
+        return self._run(lambda cursor: _nothing(cursor.execute(sql, row)), len(body))
 
     def remove(self, key: str) -> Deferred[None]:
         """Forget it."""
@@ -108,30 +109,30 @@ class PostgresStore(Service):
     def _table(self) -> str:
         return ".".join(f'"{name}"' for name in self._address.table.split("."))
 
-    def _run(self, action: Callable[[Any], T]) -> Deferred[T]:
+    def _run(self, action: Callable[[Any], T], size: int = 0) -> Deferred[T]:
         if self._calls is None:
             return fail(StoreDown(self._address.where, "it is not open"))
-        return self._calls.run(lambda call: self._work(call, action))
+        return self._calls.run(lambda call: self._work(call, action, size))
 
     # -- in a thread --------------------------------------------------------------------------------------------------
 
-    def _work(self, call: Call, action: Callable[[Any], T]) -> T:
+    def _work(self, call: Call, action: Callable[[Any], T], size: int) -> T:
         """A connection that a thread had before may be dead, after a restart of the server: then with another one. Each
         request may be made twice."""
         import psycopg
 
         had = self._pool.threadID() in self._pool.connections
         try:
-            return self._once(call, action)
+            return self._once(call, action, size)
         except psycopg.errors.UndefinedTable:
             self._made = False  # somebody has dropped it
         except psycopg.OperationalError:
             if not had:
                 raise
         call.check()
-        return self._once(call, action)
+        return self._once(call, action, size)
 
-    def _once(self, call: Call, action: Callable[[Any], T]) -> T:
+    def _once(self, call: Call, action: Callable[[Any], T], size: int) -> T:
         connection = self._pool.connect()
         try:
             call.begin(lambda: _shut(connection))
@@ -139,12 +140,15 @@ class PostgresStore(Service):
                 with connection.cursor(binary=True) as cursor:
                     if not self._made:
                         self._make(cursor)
-                    return action(cursor)
+                    answer = action(cursor)
             finally:
                 call.ended()
         except BaseException:  # whatever it is: the next request gets a connection that is known to be good
             self._pool.disconnect(connection)
             raise
+        if size > LARGE or (isinstance(answer, bytes) and len(answer) > LARGE):
+            self._pool.disconnect(connection)
+        return answer
 
     def _make(self, cursor: Any) -> None:
         with self._making:

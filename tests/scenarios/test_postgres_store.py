@@ -11,8 +11,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from mailerq.stores import postgres
 from mailerq.stores.down import StoreDown
-from mailerq.stores.postgres import CONNECTIONS, PostgresStore
+from mailerq.stores.postgres import CONNECTIONS, LARGE, PostgresStore
 from mailerq.stores.remote import parse_postgres
 from tests.postgresql import USER, PostgreSQL, postgres_programs
 from tests.rabbit import free_ports
@@ -242,6 +243,18 @@ class PostgresTest(Hooks, TestCase):
         store = self.make(f"postgresql://nobody:none@127.0.0.1:{self.server.port}/postgres")
         await self.start(store)
         self.assertIn("permission denied", await self.refused(store.put("key", b"body", None)))
+
+    async def test_large(self) -> None:
+        """After a large body a connection is closed, so that its buffers do not stay."""
+        self.patch(postgres, "CONNECTIONS", 1)
+        store = await self.started()
+        await store.put("small", b"body", None)
+        (had,) = store._pool.connections.values()
+        await store.put("large", b"x" * (LARGE + 1), None)
+        self.assertTrue(had.closed)
+        await store.get("large")
+        self.assertEqual(store._pool.connections, {})
+        self.assertEqual(await store.get("small"), b"body")
 
     async def test_given_up(self) -> None:
         """Who no longer waits gives up: the request ends, and its connection is not used again."""
