@@ -536,6 +536,8 @@ class Deliveries(Returning):
         if self._keeping is not None:
             await self._keeping.close()
         await self._broker.drain()
+        if self._keeping is not None:
+            await self._keeping.close()  # of what was settled meanwhile, too
         self._journal.close(self._broker.connected)
 
     def reload(self, settings: Settings) -> None:

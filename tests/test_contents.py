@@ -282,6 +282,17 @@ class Slow(Case):
         (left,) = self.take("outbox")
         self.assertNotIn("results", left)
 
+    def test_stop_removes(self) -> None:
+        """The body of a mail that is settled while the engine stops is removed, too."""
+        self.put("k")
+        self.send(0, key="k")
+        self.asked[0].callback(BODY)
+        stopped = Deferred.fromCoroutine(self.engine.deliveries.stop())
+        self.net.run(1)
+        self.assertTrue(stopped.called)
+        self.assertEqual(len(self.take()), 1)
+        self.assertEqual(self.bodies, {})
+
     def test_too_late(self) -> None:
         """A body that comes when the mail's time is over is not sent."""
         self.begin(delivery={"max-delivery-time": "10s"})
