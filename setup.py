@@ -31,6 +31,7 @@ setup(
         "msgspec>=0.19",
         "dnspython>=2.7",
         "idna>=3.7",
+        "cryptography>=41",  # signs mail; pyopenssl needs it in any case
     ],
     extras_require={
         "content": ["css-inline>=0.24", "mrml>=0.2.4", "html-to-markdown>=3.21", "jinja2>=3.1.6"],
@@ -57,7 +58,8 @@ setup(
             "mypy",
             "mypy-zope",
             "types-PyYAML",
-            "cryptography",
+            "dkimpy>=1.1.8",  # verifies what we sign
+            "pynacl",  # with which dkimpy verifies Ed25519
         ],
     },
 )
