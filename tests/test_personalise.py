@@ -111,6 +111,12 @@ class Variables(SynchronousTestCase):
         self.assertEqual(fill("\r\n{$first_name}"), b"\r\nJo")
         self.assertEqual(fill("\r\n{$a_b}", {"a-b": 1, "a_b": 2}), b"\r\n2")
 
+    def test_no_template_in_values(self) -> None:
+        """What looks like a template in a value is none."""
+        self.assertEqual(
+            fill("Subject: {$a}\r\n\r\n{$a}", {"a": "{$b}{if}", "b": 1}), b"Subject: {$b}{if}\r\n\r\n{$b}{if}"
+        )
+
     def test_each_for_itself(self) -> None:
         """What a text assigns is not known in another."""
         self.assertEqual(fill("Subject: {$a=1}x{$a}\r\n\r\n{$a}y"), b"Subject: x1\r\n\r\ny")

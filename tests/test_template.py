@@ -183,3 +183,7 @@ class Language(SynchronousTestCase):
         self.assertFalse(has_tags("a { b } {c} {if} {$ x}"))
         self.assertTrue(has_tags("x{$y}"))
         self.assertTrue(has_tags("{/IF}"))
+        for before in range(99_980, 100_010):  # a tag at the edge of what is looked at in one step
+            text = "{" * before + "{foreachelse}"
+            self.assertTrue(has_tags(text))
+            self.assertRaises(TemplateError, fill, text)

@@ -99,7 +99,7 @@ class Hostile(SynchronousTestCase):
 
     def test_one_budget(self) -> None:
         """The templates of one message have one budget."""
-        templates, budget = Templates(), Budget(steps=1000)
+        templates, budget = Templates(), Budget(steps=700)
         loop = "{foreach $a in $l}{$a}{/foreach}"
         variables = {"l": list(range(100))}
         self.assertEqual(len(templates.render(loop, variables, budget)), 190)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _STATE = "state"
 _FILE = "<template>"
+_COUNTED_AT_ONCE = 5_000  # characters
 
 
 class State:
@@ -151,11 +152,15 @@ def rendered(template: Template, state: State) -> str:
     """What a template makes. Raises TemplateError, with its line."""
     context = template.new_context({_STATE: state})
     pieces = []
-    make = state.budget.make
+    size = 0
     try:
         for piece in template.root_render_func(context):
-            make(len(piece))
             pieces.append(piece)
+            size += len(piece)
+            if size > _COUNTED_AT_ONCE:
+                state.budget.make(size)
+                size = 0
+        state.budget.make(size)
     except TemplateError as error:
         if not error.line:
             error.line = _line(template, error)

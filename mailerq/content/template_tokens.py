@@ -28,6 +28,7 @@ _TOKEN = re.compile(
 _SIGNS = {"<>": "!=", "eq": "==", "ne": "!=", "gt": ">", "gte": ">=", "ge": ">=", "lt": "<", "lte": "<=", "le": "<="}
 _SIGNS |= {"&&": "and", "||": "or", "!": "not", "and": "and", "or": "or", "not": "not"}
 _LONGEST_NUMBER = 30
+_LONGEST_EDITED = 1_000_000
 _WINDOW = 100_000
 _LONGEST_TAG = 20
 _LONGEST = 20_000  # characters from the begin of a tag to its end
@@ -59,26 +60,36 @@ _ENTITY = re.compile(r"""("[^"]*"|'[^']*')|&(?:amp|lt|gt|quot|apos|nbsp|\#34|\#3
 
 def without_entities(text: str) -> str:
     """A template that is HTML, with its tags as they were before somebody's editor wrote ``&gt;`` for ``>`` in them.
-    Strings in quotes stay as they are; those in ``&quot;`` get quotes."""
+    Strings in quotes stay as they are; those in ``&quot;`` get quotes. A text of more than a million characters was
+    written by no editor."""
 
     def plain(tag: re.Match[str]) -> str:
         return _ENTITY.sub(lambda found: found[1] or unescape(found[0]), tag[0]) if "&" in tag[0] else tag[0]
 
-    return _IN_HTML.sub(plain, text) if "&" in text else text
+    return _IN_HTML.sub(plain, text) if "&" in text and len(text) <= _LONGEST_EDITED else text
 
 
 def has_tags(text: str) -> bool:
     """Whether there is anything to be done in a text."""
-    return any(
-        TAG.search(text, at, at + _WINDOW + _LONGEST_TAG) is not None for at in range(0, len(text) or 1, _WINDOW)
-    )  # no thread can go on while a regular expression is looked for: it is done in steps
+    return _next_tag(text, 0) is not None
+
+
+def _next_tag(text: str, at: int) -> re.Match[str] | None:
+    """The first tag from a place on. No other thread can go on while a regular expression is looked for: it is done
+    in steps."""
+    while at < len(text):
+        found = TAG.search(text, at, at + _WINDOW + _LONGEST_TAG)
+        if found is not None:
+            return found
+        at += _WINDOW
+    return None
 
 
 def split(text: str) -> Iterator[Tag]:
     """The texts and tags of a template in order; ``literal``, ``ldelim`` and ``rdelim`` come as texts. Raises
     TemplateError."""
     at, line = 0, 1
-    while found := TAG.search(text, at):
+    while found := _next_tag(text, at):
         start, end = found.span()
         if start > at:
             yield Tag("", text[at:start], (), line)
