@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailerq.stores import mongo, mongo_documents
 from mailerq.stores.down import StoreDown
@@ -78,6 +80,27 @@ class Hooks(StoreHooks):
 
 class MongoContract(Hooks, WholeStoreContract, TestCase):
     """The contract."""
+
+
+_VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.binary(max_size=9) | st.text(max_size=9)
+_VALUES |= st.datetimes(timezones=st.just(UTC)) | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
+
+
+class AnyDocument(SynchronousTestCase):
+    """Documents that other programs have made."""
+
+    @given(st.dictionaries(st.sampled_from(["value", "expire", "encoding", "parts", "token"]), _VALUES), _VALUES)
+    def test_any(self, fields: dict[str, Any], name: Any) -> None:
+        """Any document is a body, or the head of some parts, or is said to be none."""
+        document = {**fields, "_id": name}
+        self.assertIn(mongo_documents.is_over(document, 1e9), (True, False))
+        if mongo_documents.is_master(document):
+            self.assertLessEqual(len(mongo_documents.part_ids(document)), 10_000)
+            return
+        try:
+            self.assertIs(type(mongo_documents.body_of(document)), bytes)
+        except mongo_documents.Unreadable as error:
+            self.assertLess(len(str(error)), 200)
 
 
 class MongoTest(Hooks, TestCase):

@@ -192,6 +192,8 @@ def _refused(kind: str, address: str) -> str | None:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 parse_uri(parse_mongo(address).url)
+    except ImportError as problem:
+        return f"needs {NEEDS[kind][0]}, which is installed and cannot be loaded: {problem}"
     except Exception:
         return f"is no proper address: look at its options ({_AS_PERCENT})"
     return None
