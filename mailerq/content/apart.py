@@ -145,6 +145,7 @@ class _Process:
 def serve(prepare: Callable[[], Callable[[bytes], bytes]]) -> None:
     """The life of such a process: ``prepare`` imports what is needed and gives the function; then nothing can be opened
     any more. What the function raises as ValueError is told to the one who asked."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # service managers send it to all; it ends when the engine does
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     function = prepare()
     _bound()
@@ -173,7 +174,8 @@ def _bound() -> None:
         (resource.RLIMIT_NOFILE, 3),
     ):
         hard = resource.getrlimit(what)[1]
-        resource.setrlimit(what, (limit if hard == resource.RLIM_INFINITY else min(limit, hard),) * 2)
+        with contextlib.suppress(OSError, ValueError):  # a system may have no such limit
+            resource.setrlimit(what, (limit if hard == resource.RLIM_INFINITY else min(limit, hard),) * 2)
 
 
 def _grant_time() -> None:

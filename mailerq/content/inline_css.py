@@ -100,6 +100,12 @@ def _apart() -> Apart:
     return Apart("mailerq.content.css_apart")
 
 
+def close() -> None:
+    """End the processes that have nothing to do."""
+    if _apart.cache_info().currsize:
+        _apart().close()
+
+
 def _marked(html: str) -> str:
     """Style blocks that are not for every screen are told to be left alone."""
 

@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from mailerq.content import inline_css
 from mailerq.content.contents import Contents
 from mailerq.content.downloads import Downloads
 from mailerq.content.host_names import HostNames
@@ -83,3 +84,4 @@ class ContentService(MultiService):
         if self._threads is not None:
             threads, self._threads = self._threads, None
             threads.stop()
+        inline_css.close()
