@@ -38,7 +38,7 @@ PURE = [
     *("content/header_block", "content/members", "content/verp", "content/verp_rules"),
     *("content/list_headers", "content/list_header_rules"),
     *("lint/rule", "lint/parts", "lint/message", "lint/headers", "lint/lines", "lint/mime", "lint/html", "lint/lists"),
-    *("lint/signatures", "lint/authentication", "lint/rules", "lint/report"),
+    *("lint/signatures", "lint/authentication", "lint/rules", "lint/report", "lint/records"),
     *(
         f"content/responsive/{name}"
         for name in (

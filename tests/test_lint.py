@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
+from hashlib import sha256
 
+from dkim.canonicalization import Relaxed
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,7 +19,7 @@ from mailerq.lint.rules import RULES, lint
 
 NOW = 1_790_000_000.0  # 2026-09-21
 GOOD = """\
-DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.org; s=a; b=eA==; bh=eA==;
+DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.org; s=a; b=eA==; bh=BODY;
  h=from:to:subject:date:message-id:list-unsubscribe:list-unsubscribe-post
 From: News <news@example.org>
 To: Ann <ann@example.com>
@@ -53,6 +56,9 @@ Content-Transfer-Encoding: base64
 JVBERi0=
 --o--
 """
+
+_BODY = sha256(Relaxed.canonicalize_body(GOOD.partition("\n\n")[2].replace("\n", "\r\n").encode())).digest()
+GOOD = GOOD.replace("BODY", base64.b64encode(_BODY).decode())
 
 
 def of(text: str | bytes, *, envelope: str | None = "b@bounces.example.org", bulk: bool = False) -> list[Finding]:
@@ -176,9 +182,10 @@ ROWS: list[tuple[str, str | bytes]] = [
     ("feedback-id-invalid", field("Feedback-ID", "example")),
     ("dkim-missing", without("DKIM-Signature")),
     ("dkim-unaligned", field("DKIM-Signature", SIGNATURE.replace("example.org", "other.example"))),
-    ("dkim-incomplete", field("DKIM-Signature", SIGNATURE.replace("bh=eA==;", ""))),
+    ("dkim-incomplete", field("DKIM-Signature", SIGNATURE.replace("b=eA==;", ""))),
     ("dkim-from", field("DKIM-Signature", SIGNATURE.replace("h=from:", "h="))),
     ("dkim-weak", field("DKIM-Signature", SIGNATURE.replace("sha256", "sha1"))),
+    ("dkim-body", swap("Unsubscribe:", "Unsubscribe now:")),
     ("dkim-length", field("DKIM-Signature", SIGNATURE + "; l=5")),
     ("dkim-expired", field("DKIM-Signature", SIGNATURE + "; x=1700000000")),
     ("dkim-fields", field("DKIM-Signature", SIGNATURE.replace(":subject", ""))),

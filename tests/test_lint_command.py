@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.dns import TestDns
 from tests.test_lint import GOOD, without
 
 TOP = Path(__file__).parent.parent
@@ -66,3 +69,30 @@ class Lint(SynchronousTestCase):
             status, out, err = self.run_it("-", stdin=stdin)
             self.assertEqual((status, out), (1, ""))
             self.assertIn(why, err)
+
+
+class Dns(TestCase):
+    """With a server that answers."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.dns = TestDns(reactor)
+        self.addCleanup(self.dns.stop)
+        self.config = Path(self.mktemp())
+        self.config.write_text(f'dns: {{servers: ["127.0.0.1:{self.dns.listen()}"]}}')
+
+    async def test_records(self) -> None:
+        """Records are looked up at the servers that are configured, and what is missing is said."""
+        message = Path(self.mktemp())
+        message.write_text(GOOD)
+        self.dns.zone["example.org"] = ["MX 10 mx.example.org", 'TXT "v=spf1 +all"', 'TXT "v=spf1 -all"']
+        self.dns.zone["2.0.0.127.in-addr.arpa"] = ["PTR mx.example.org"]
+        self.dns.zone["mx.example.org"] = ["A 127.0.0.2"]
+        options = ["--dns", "--ip", "127.0.0.2", "--json", "-c", str(self.config.absolute()), str(message.absolute())]
+        out, err, status = await getProcessOutputAndValue(
+            sys.executable, ["-m", "mailerq", "lint", *options], env={"PYTHONPATH": str(TOP)}
+        )
+        self.assertEqual(status, 1, err)
+        rules = {finding["rule"] for finding in json.loads(out)} - {"date-far"}
+        self.assertEqual(rules, {"spf-several", "spf-open", "dkim-record", "dmarc-missing"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bulk", action="store_true", help="it is mail to many: what providers demand of that is an error"
     )
+    parser.add_argument("--dns", action="store_true", help="ask DNS for SPF, DKIM, DMARC, MX and PTR records, too")
+    parser.add_argument(
+        "--ip", action="append", default=[], type=_ip, help="with --dns: a local address it is sent from"
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
@@ -30,18 +35,68 @@ def run(arguments: argparse.Namespace) -> int:
     from mailerq.lint.message import Message
     from mailerq.lint.report import as_json, lines
     from mailerq.lint.rule import Severity
-    from mailerq.lint.rules import lint
+    from mailerq.lint.rules import lint, ordered
 
     content = _content(arguments.file)
     envelope = arguments.envelope
     if content.lstrip()[:1] == b"{":
         content, own = _of_job(content, arguments.config)
         envelope = own if envelope is None else envelope
-    found = lint(Message(content, now=time.time(), envelope=envelope, bulk=arguments.bulk))
+    message = Message(content, now=time.time(), envelope=envelope, bulk=arguments.bulk)
+    found = lint(message)
+    if arguments.dns:
+        found = ordered(found + _records(message, arguments))
     name = "message" if arguments.file == "-" else arguments.file
     for line in [as_json(found)] if arguments.json else lines(name, found):
         print(line)
     return int(any(finding.severity is Severity.ERROR for finding in found))
+
+
+def _ip(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no IP address") from None
+
+
+def _records(message: Any, arguments: argparse.Namespace) -> list[Any]:
+    """What is wrong with what DNS says of the sender, and of the addresses that are given or configured."""
+    from mailerq.cli import find_config
+    from mailerq.lint.records import look
+    from mailerq.settings import load
+
+    settings = load(find_config(arguments.config))
+    return look(message, arguments.ip or settings.smtp.ips, _asker(settings.dns))
+
+
+def _asker(dns_settings: Any) -> Any:
+    """A function that asks the configured servers, or else the system's."""
+    import dns.exception
+    import dns.nameserver
+    import dns.resolver
+
+    from mailerq.dns_query import reason
+    from mailerq.lint.records import Unanswered
+
+    try:
+        resolver = dns.resolver.Resolver(configure=not dns_settings.servers)
+    except dns.resolver.NoResolverConfiguration as error:
+        raise Failed(str(error)) from None
+    if dns_settings.servers:
+        resolver.nameservers = [dns.nameserver.Do53Nameserver(address, port) for address, port in dns_settings.servers]
+
+    def ask(name: str, kind: str) -> list[str]:
+        try:
+            found = resolver.resolve(name, kind, lifetime=dns_settings.timeout, search=False)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return []
+        except dns.exception.DNSException as error:
+            raise Unanswered(f"DNS has no answer about {name[:200]} ({kind}): {reason(error)}") from None
+        if kind == "TXT":
+            return [b"".join(record.strings).decode("utf-8", "replace") for record in found]
+        return [record.to_text() for record in found]
+
+    return ask
 
 
 def _content(name: str) -> bytes:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 
+from mailerq.content.dkim_signing import body_digest
+from mailerq.content.header_block import split
 from mailerq.lint.message import Message, aligned, domain_of
 from mailerq.lint.rule import BULK, Rule, Spot, error, hint, warning
 from mailerq.lint.signatures import signatures
+from mailerq.smtp.wire import normal
 
 NEEDED = ("v", "a", "b", "bh", "d", "h", "s")
 DMARC = "RFC 7489 section 3.1"
@@ -46,6 +50,18 @@ def dkim_weak(message: Message) -> Iterator[Spot]:
     for one in signatures(message):
         if one.tags.get("a", "").endswith("sha1"):
             yield one.line, "the signature is made with SHA-1"
+
+
+def dkim_body(message: Message) -> Iterator[Spot]:
+    """A signature over another body."""
+    body: bytes | None = None
+    for one in signatures(message)[:10]:
+        if one.tags.get("a", "").endswith("sha256") and "bh" in one.tags and "l" not in one.tags:
+            body = normal(message.raw) if body is None else body
+            relaxed = one.tags.get("c", "simple/simple").partition("/")[2] == "relaxed"
+            digest = base64.b64encode(body_digest(body, split(body).start, relaxed)).decode()
+            if digest != one.tags["bh"]:
+                yield one.line, "the body is not the one that was signed (bh=)"
 
 
 def dkim_length(message: Message) -> Iterator[Spot]:
@@ -101,6 +117,7 @@ RULES: tuple[Rule, ...] = (
     error("dkim-incomplete", "RFC 6376 section 3.5", "sign it again", dkim_incomplete),
     error("dkim-from", "RFC 6376 section 5.4: From must be covered", "sign it with h=from:...", dkim_from),
     error("dkim-weak", "RFC 8301 section 3.1: it does not count", "sign with rsa-sha256", dkim_weak),
+    error("dkim-body", "RFC 6376 section 3.7: the signature does not count", "sign it again, last", dkim_body),
     warning("dkim-length", "RFC 6376 section 8.2: anybody can add to the message", "sign without l=", dkim_length),
     error("dkim-expired", "RFC 6376 section 3.5", "sign it again", dkim_expired),
     hint("dkim-fields", "RFC 6376 section 5.4.1: anybody can change them", "sign them, too", dkim_fields),
