@@ -284,7 +284,7 @@ class Parts(SynchronousTestCase):
         message = b"MIME-Version: 1.0\r\n" + kind + b"Content-Transfer-Encoding: 8bit\r\n\r\n\xfc {$v}"
         self.assertTrue(fill(message, {"v": "ü"}).endswith(b"\xfc \xfc"))
         done = fill(message, {"v": "€"})
-        self.assertIn(b'Content-Type: text/plain; format=flowed; x="y;z"; charset=utf-8\r\n', done)
+        self.assertIn(b'Content-Type: text/plain; charset=utf-8; format=flowed; x="y;z"\r\n', done)
         self.assertTrue(done.endswith("\r\n\r\nü €".encode()))
 
     def test_entities(self) -> None:
@@ -295,6 +295,7 @@ class Parts(SynchronousTestCase):
             ("{$x|default:&quot;a &gt; 'b'&quot;}", "a > 'b'"),
             ("{$x|default:\"&gt;\"}{$x|default:'&quot;'}", "&gt;&quot;"),
             ("{if&nbsp;$name&#160;==\xa0&#39;Joe&#39;}a{/if}", "a"),
+            ("{literal}{if a &gt; b}{/literal}{$x|default:1 +&nbsp;1}", "{if a &gt; b}2"),
             ("{ $a &gt; } &amp;{b &lt;}", "{ $a &gt; } &amp;{b &lt;}"),
         ):
             self.assertEqual(parsed(message + f"{text}{{$name}}").get_content(), f"{expected}Joe", text)

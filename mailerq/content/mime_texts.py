@@ -212,7 +212,7 @@ def _set_charset(header: HeaderBlock, charset: str) -> None:
         return
     value = "".join(sign for sign in value if sign >= " " and sign != "\x7f")
     kept = [found[0] for found in _PARAMETER.finditer(value) if found[1].lower() != "charset"]
-    _set(header, "Content-Type", value.partition(";")[0].strip() + "".join([*kept, f"; charset={charset}"]))
+    _set(header, "Content-Type", "".join([value.partition(";")[0].strip(), f"; charset={charset}", *kept]))
 
 
 def replace_field(header: HeaderBlock, old: Field, new: Field | None) -> None:

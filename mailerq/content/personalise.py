@@ -21,7 +21,7 @@ _ADDRESSES = ("from", "to", "cc", "reply-to")
 _FIELDS = ("subject", *_ADDRESSES)
 _LONGEST_FIELD = 20_000  # characters
 _LONGEST_RAW = 100_000  # bytes of a field
-_MOST_FIELDS = 100  # of the same name: there should be one
+_MOST_FIELDS = 100  # there should be one of each name
 
 
 @implementer(IContentStep)

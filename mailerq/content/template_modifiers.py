@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -275,10 +276,9 @@ MODIFIERS: dict[str, Modifier] = {
     "urldecode": _urldecode,
 }
 MODIFIERS |= {"upper": MODIFIERS["toupper"], "lower": MODIFIERS["tolower"]}
-_WITH_MORE = 4  # the flag of functions that take any number of arguments
 
 
 def most_arguments(name: str) -> int:
     """How many arguments a modifier looks at; more are ignored, as in the original."""
     code = MODIFIERS[name].__code__
-    return 1000 if code.co_flags & _WITH_MORE else code.co_argcount - 2
+    return 1000 if code.co_flags & inspect.CO_VARARGS else code.co_argcount - 2

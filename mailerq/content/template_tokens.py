@@ -15,6 +15,7 @@ TAG = re.compile(
     r"|(?P<alone>else|/if|endif|foreachelse|/foreach|literal|ldelim|rdelim)\})",
     re.IGNORECASE | re.ASCII,
 )
+_LITERAL = re.compile(r"(\{/?literal\})", re.IGNORECASE | re.ASCII)
 _LITERAL_END = re.compile(r"\{/literal\}", re.IGNORECASE | re.ASCII)
 _TOKEN = re.compile(
     r"""(?P<blank>[\s\xa0]++)
@@ -66,7 +67,16 @@ def without_entities(text: str) -> str:
     def plain(tag: re.Match[str]) -> str:
         return _ENTITY.sub(lambda found: found[1] or unescape(found[0]), tag[0]) if "&" in tag[0] else tag[0]
 
-    return _IN_HTML.sub(plain, text) if "&" in text and len(text) <= _LONGEST_EDITED else text
+    if "&" not in text or len(text) > _LONGEST_EDITED:
+        return text
+    pieces = _LITERAL.split(text)  # text, {literal}, text, {/literal}, text …
+    inside = False
+    for number, piece in enumerate(pieces):
+        if number % 2:
+            inside = "/" not in piece
+        elif not inside:
+            pieces[number] = _IN_HTML.sub(plain, piece)
+    return "".join(pieces)
 
 
 def has_tags(text: str) -> bool:
