@@ -46,9 +46,12 @@ class MongoStore(Service):
         super().startService()  # type: ignore[no-untyped-call]
         self._link = Link(self._reactor, self._address, CONNECTIONS, RETRY)
 
-    async def stopService(self) -> None:
+    def stopService(self) -> Deferred[None]:
         """Once all requests have ended."""
         super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
         link, self._link = self._link, None
         if link is not None:
             await DeferredList(list(self._requests))

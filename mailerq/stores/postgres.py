@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
@@ -73,8 +73,9 @@ class PostgresStore(Service):
     def stopService(self) -> Deferred[None]:
         """Once all requests have ended."""
         super().stopService()  # type: ignore[no-untyped-call]
-        assert self._calls is not None
         calls, self._calls = self._calls, None
+        if calls is None:
+            return succeed(None)
         return calls.wait().addCallback(lambda _: self._pool.close())
 
     def get(self, key: str) -> Deferred[bytes | None]:
