@@ -6,6 +6,7 @@ import email
 import email.policy
 import json
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -16,6 +17,7 @@ from mailerq.content.responsive.step import ComposeStep
 from mailerq.content.step import ContentError, Occasion
 from mailerq.job import Job, read
 
+GALLERY = Path(__file__).parent.parent / "docs" / "gallery"
 NOW = 1_700_000_000.0
 
 
@@ -85,3 +87,10 @@ def reasons(description: Any, web: Web | None = None) -> tuple[str, ...]:
         assert error.type is Type.RESPONSIVE
         return error.reasons
     return ()
+
+
+def gallery_web() -> Web:
+    """What the descriptions in docs/gallery name."""
+    types = {".png": "image/png", ".json": "application/json"}
+    files = sorted(GALLERY.joinpath("web").iterdir())
+    return Web({f"https://example.org/{path.name}": (path.read_bytes(), types[path.suffix]) for path in files})

@@ -23,7 +23,8 @@ from mailerq.content.responsive.kinds import (
 )
 from mailerq.content.responsive.reading import Reader, Reading, list_of, object_of, read
 from mailerq.content.responsive.rewriting import RewriteOr
-from mailerq.content.responsive.urls import Fetched, Link, LinkOr, Web
+from mailerq.content.responsive.urls import Fetched, LinkOr, Web
+from mailerq.content.responsive.videos import vimeo_question, youtube_still
 
 MOST_BLOCKS = 1000
 DEEPEST = 20
@@ -288,6 +289,12 @@ def _look_closer(block: Block, reading: Reading) -> None:
     """What a member alone does not show."""
     if isinstance(block, Heading) and not 1 <= (block.size or 0) <= 6:
         reading.fault(f"{block.place}.size", "expected 1 to 6")
+    if (
+        isinstance(block, Video)
+        and block.url
+        and not (block.thumbnail or youtube_still(block.url) or vimeo_question(block.url))
+    ):
+        reading.fault(f"{block.place}.url", "is no video at YouTube or Vimeo; give a thumbnail")
     if isinstance(block, Columns):
         sizes = [column.size for column in block.columns]
         if not 1 <= len(sizes) <= 12:
@@ -311,5 +318,3 @@ def known(*shapes: type[Block]) -> None:
 
 
 known(Button, Heading, Html, TextBlock, Image, Video, LinkBlock, Separator, Spacer, Import, Container, Columns)
-
-__all__ = ["Link"]

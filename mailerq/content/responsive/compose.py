@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Struct
 
 from mailerq.content import header_block
-from mailerq.content.responsive.description import Attachment, Description, refuse
+from mailerq.content.responsive.description import Attachment, Description, from_base64, refuse
 from mailerq.content.responsive.html import html_and_text
 from mailerq.content.responsive.mailboxes import Mailbox, mailboxes
 from mailerq.content.responsive.message import File, message
@@ -30,12 +30,11 @@ class Got(Struct, frozen=True):
 
 
 class Purpose(Struct, frozen=True):
-    """For whom a message is made. ``now``: epoch seconds. ``personalised``: whether its tags will be replaced."""
+    """For whom a message is made. ``now``: epoch seconds. ``identity``: of its job, '' where that has none yet."""
 
     sender: str | None
     recipient: str
     now: float
-    personalised: bool = False
     identity: str = ""
 
 
@@ -52,9 +51,9 @@ def compose(
     seed = _digest(source, purpose, got.values())
     sender = description.sender or _sender(purpose)
     bodies = {url: one.body for url, one in got.items()}
-    html, text = html_and_text(description, seed, purpose.personalised, bodies, stills or {})
+    html, text = html_and_text(description, seed, bodies, stills or {})
     header = _header(description, sender, purpose, seed)
-    files = [_file(attachment, got) for attachment in description.attachments]
+    files = [_file(attachment, number, got) for number, attachment in enumerate(description.attachments)]
     return message(header, text, html, files, seed)
 
 
@@ -119,9 +118,14 @@ def _domain(sender: Mailbox, purpose: Purpose) -> str:
     return "localhost.invalid"
 
 
-def _file(attachment: Attachment, got: Mapping[str, Got]) -> File:
-    if attachment.body is not None:
-        return File(_UNSAFE.sub("_", attachment.name), attachment.type, attachment.body)
+def _file(attachment: Attachment, number: int, got: Mapping[str, Got]) -> File:
+    body = attachment.body
+    if body is not None:
+        try:
+            body = from_base64(body) if isinstance(body, str) else body
+        except ValueError:
+            raise refuse((f"attachments[{number}].data: is no base64",)) from None
+        return File(_UNSAFE.sub("_", attachment.name), attachment.type, body)
     found = got.get(attachment.url) or Got(b"")
     name = attachment.name or unquote(urlsplit(attachment.url).path.rpartition("/")[2])
     kind = found.type if re.fullmatch(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*", found.type) else ""

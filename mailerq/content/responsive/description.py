@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from typing import Annotated, Any
@@ -22,6 +21,8 @@ from mailerq.content.step import ContentError
 
 MOST_ATTACHMENTS = 50
 MOST_HEADERS = 100
+LONG = 200_000
+"""Characters of an attachment."""
 _HEADER = re.compile(r"[!-9;-~]{1,70}")
 _MEDIA = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,60}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,60}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -58,12 +59,23 @@ def _headers(value: Any, place: str, reading: Reading) -> Pairs | None:
     return tuple(found)
 
 
-def _base64(value: Any, place: str, reading: Reading) -> bytes | None:
-    try:
-        return base64.b64decode(re.sub(r"\s+", "", value), validate=True)
-    except (binascii.Error, TypeError, ValueError):
+def _base64(value: Any, place: str, reading: Reading) -> bytes | str | None:
+    """Decoded; what is long stays as it is until the message is composed, which is not done in the reactor."""
+    if not isinstance(value, str):
         reading.expected(place, "base64", value)
         return None
+    if len(value) > LONG:
+        return value
+    try:
+        return from_base64(value)
+    except ValueError:
+        reading.expected(place, "base64", value)
+        return None
+
+
+def from_base64(text: str) -> bytes:
+    """Raises ValueError."""
+    return base64.b64decode("".join(text.split()), validate=True)
 
 
 def _media(value: Any, place: str, reading: Reading) -> str | None:
@@ -95,10 +107,10 @@ def _members(value: Any, place: str, reading: Reading) -> dict[str, Any] | None:
 
 
 class Attachment(Struct, frozen=True):
-    """A file: ``body``, or what is at ``url``."""
+    """A file: ``body`` (if it is long, still in base64), or what is at ``url``."""
 
     url: Fetched = ""
-    body: Annotated[bytes | None, Reader(_base64)] = msgspec.field(default=None, name="data")
+    body: Annotated[bytes | str | None, Reader(_base64)] = msgspec.field(default=None, name="data")
     name: Annotated[str, Reader(_line)] = ""
     type: Annotated[str, Reader(_media)] = ""
 

@@ -51,23 +51,31 @@ class Gathered(Struct):
 async def gather(body: bytes, downloader: Downloader | None) -> Gathered:
     """The description in ``body``, with all that it needs. Raises ContentError, with all that went wrong."""
     gathered = Gathered(parse(body), {}, {})
-    description = gathered.description
-    reading = _reading(description)
+    reading = _reading(gathered.description)
     for _ in range(ROUNDS):
         wants = [want for want in _wants(gathered) if want.url not in gathered.got]
-        if not wants:
-            return gathered
-        if downloader is None:
+        if wants and downloader is None:
             raise refuse(tuple(f"{want.place}: nothing can be downloaded here" for want in wants))
-        await _fetch(wants, gathered, downloader)
-        for block in list(_all(_blocks(description))):
-            if isinstance(block, Import) and block.blocks is None and block.url in gathered.got:
-                block.blocks = _imported(block, gathered.got[block.url].body, reading)
-            elif isinstance(block, Video):
-                _find_still(block, gathered, reading)
+        if wants and downloader is not None:
+            await _fetch(wants, gathered, downloader)
+        imported = _use(gathered, reading)
         if reading.faults:
             raise refuse(reading.reasons())
-    raise refuse((f"content: what it imports imports again, more than {ROUNDS - 1} times",))
+        if not wants and not imported:
+            return gathered
+    raise refuse((f"content: what it imports imports again, more than {ROUNDS - 2} times",))
+
+
+def _use(gathered: Gathered, reading: Reading) -> bool:
+    """Put what came where it belongs. Whether there were blocks among it."""
+    imported = False
+    for block in list(_all(_blocks(gathered.description))):
+        if isinstance(block, Import) and block.blocks is None:
+            block.blocks = _imported(block, gathered.got[block.url].body, reading)
+            imported = True
+        elif isinstance(block, Video):
+            _find_still(block, gathered, reading)
+    return imported
 
 
 def _reading(description: Description) -> Reading:
@@ -116,7 +124,7 @@ def _question(block: Video) -> str | None:
 
 def _find_still(block: Video, gathered: Gathered, reading: Reading) -> None:
     question = _question(block)
-    if question is None or block.url in gathered.stills:
+    if question is None:
         return
     still = vimeo_still(gathered.got[question].body) if question in gathered.got else None
     if still:
@@ -179,15 +187,3 @@ def _imported(block: Import, body: bytes, reading: Reading) -> tuple[Block, ...]
     found = blocks(value, place, reading)
     reading.columns = 0
     return found
-
-
-def check_videos(found: tuple[Block, ...], reading: Reading) -> None:
-    """Note videos of which no still can be had."""
-    for block in _all(found):
-        if (
-            isinstance(block, Video)
-            and not block.thumbnail
-            and not youtube_still(block.url)
-            and not vimeo_question(block.url)
-        ):
-            reading.fault(f"{block.place}.url", "is no video at YouTube or Vimeo; give a thumbnail")

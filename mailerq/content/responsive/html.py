@@ -18,11 +18,11 @@ _DEVICES = (
 
 
 def html_and_text(
-    description: Description, seed: str, personalised: bool, bodies: Mapping[str, bytes], stills: Mapping[str, str]
+    description: Description, seed: str, bodies: Mapping[str, bytes], stills: Mapping[str, str]
 ) -> tuple[str | None, str]:
     """The HTML (None: there is only text) and the text. ``seed``: a digest of all that goes in. ``bodies``: what was
     downloaded, by URL; ``stills``: the stills of videos that had to be asked for. Raises ContentError."""
-    writing = Writing(seed, personalised)
+    writing = Writing(seed)
     page = Page(writing, description.rewrite, bodies, stills)
     content = description.content
     if content is None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 
 from msgspec.structs import replace
 
 from mailerq.content.responsive.block_shapes import Block, Column, Columns, Container, Import
 from mailerq.content.responsive.blocks import leaf
 from mailerq.content.responsive.kinds import Sides
-from mailerq.content.responsive.page import Around, Page, dressed, own, spacer
+from mailerq.content.responsive.page import Around, Page, colour_of, dressed, margin_seen, own, plus, spacer
 from mailerq.content.responsive.writing import Extra, mjml
 
 _NONE = Sides()
@@ -19,7 +20,8 @@ def sections(page: Page, blocks: tuple[Block, ...], around: Around, inset: Sides
     """``blocks`` as sections below each other. ``inset``: the room that containers leave at both sides."""
     row: list[str] = []
     for block in _shown(blocks):
-        if not isinstance(block, Columns | Container):
+        margin = margin_seen(block, around)
+        if not isinstance(block, Columns | Container) and margin is None:
             row.append(leaf(page, block, around))
             continue
         if row:
@@ -27,10 +29,22 @@ def sections(page: Page, blocks: tuple[Block, ...], around: Around, inset: Sides
             row = []
         if isinstance(block, Columns):
             yield _columns(page, block, around, inset)
-        else:
+        elif isinstance(block, Container):
             yield from _container(page, block, around, inset)
+        else:
+            yield _apart(page, block, around, plus(inset, margin or _NONE))
     if row:
         yield _section(page, around, inset, _column("100%", row))
+
+
+def _apart(page: Page, block: Block, around: Around, room: Sides) -> str:
+    """A block in a section of its own, which has ``room`` around it."""
+    margin = block.margin or _NONE
+    alone = copy(block)
+    alone.margin = None
+    width = max(around.width - margin.left - margin.right, 20)
+    more = {"padding": f"{room.top}px {room.right}px {room.bottom}px {room.left}px"}
+    return _section(page, around, _NONE, _column("100%", [leaf(page, alone, replace(around, width=width))]), more)
 
 
 def _shown(blocks: tuple[Block, ...]) -> Iterator[Block]:
@@ -64,7 +78,7 @@ def _room(page: Page, height: int, colour: str, around: Around) -> Iterator[str]
 def _container(page: Page, block: Container, around: Around, inset: Sides) -> Iterator[str]:
     """Its blocks in sections of their own, with its colour behind them and its room around them."""
     padding, margin = block.padding or _NONE, block.margin or _NONE
-    colour = (block.background.color if block.background else "") or around.inside
+    colour = colour_of(block, around)
     left, right = padding.left + margin.left, padding.right + margin.right
     inner = Sides(0, inset.right + right, 0, inset.left + left)
     behind = colour or around.behind
@@ -86,8 +100,8 @@ def _class_of(page: Page, block: Block, section: str) -> str:
 
 def _columns(page: Page, block: Columns, around: Around, inset: Sides) -> str:
     padding, margin = block.padding or _NONE, block.margin or _NONE
-    sides = Sides(*(getattr(padding, side) + getattr(margin, side) for side in ("top", "right", "bottom", "left")))
-    colour = (block.background.color if block.background else "") or around.inside
+    sides = plus(padding, margin)
+    colour = colour_of(block, around)
     around = replace(around, width=max(around.width - sides.left - sides.right, 40), inside="")
     around = replace(around, behind=colour or around.behind)
     more = {"padding": f"{sides.top}px {sides.right + inset.right}px {sides.bottom}px {sides.left + inset.left}px"}
@@ -126,16 +140,28 @@ def _rows(page: Page, blocks: tuple[Block, ...], around: Around) -> Iterator[str
     """Blocks in a column: no sections, so that a container is its blocks with its colour behind each."""
     for block in _shown(blocks):
         if not isinstance(block, Container):
-            yield leaf(page, block, around)
+            yield from _row(page, block, around)
             continue
         padding, margin = block.padding or _NONE, block.margin or _NONE
-        colour = (block.background.color if block.background else "") or around.inside
+        colour = colour_of(block, around)
         within = replace(around, inside=colour, behind=colour or around.behind)
         yield spacer(page, margin.top, around.inside or around.behind)
         yield spacer(page, padding.top, colour or around.behind)
         yield from _rows(page, block.blocks, within)
         yield spacer(page, padding.bottom, colour or around.behind)
         yield spacer(page, margin.bottom, around.inside or around.behind)
+
+
+def _row(page: Page, block: Block, around: Around) -> Iterator[str]:
+    """A block in a column. Its margin above and below is room of its own; that at its sides has its colour."""
+    margin = margin_seen(block, around)
+    if margin is None:
+        yield leaf(page, block, around)
+        return
+    behind = around.inside or around.behind
+    alone = copy(block)
+    alone.margin = Sides(0, margin.right, 0, margin.left)
+    yield from (spacer(page, margin.top, behind), leaf(page, alone, around), spacer(page, margin.bottom, behind))
 
 
 def wrapper(page: Page, parts: Iterator[str], colour: str, extra: Extra) -> str:

@@ -90,25 +90,31 @@ def font_attributes(page: Page, font: Font) -> dict[str, str]:
 def frame(
     page: Page, block: Block, around: Around, padding: Sides = AROUND, more: Extra = NO_EXTRA
 ) -> tuple[dict[str, str], int]:
-    """Attributes of the cell that a block is in, and the room that is left in it. A margin is a border in the colour
-    that is behind, since a cell has none and all mail programs have borders."""
-    inner = block.padding or padding
-    outer = block.margin or Sides()
-    colour = (block.background.color if block.background else "") or around.inside
-    css: list[tuple[str, str]] = []
-    if colour and colour != around.behind and outer != Sides():
-        for side in ("top", "right", "bottom", "left"):
-            if width := getattr(outer, side):
-                css.append((f"border-{side}", f"{width}px solid {around.inside or around.behind}"))
-    else:
-        inner = Sides(*(getattr(inner, side) + getattr(outer, side) for side in ("top", "right", "bottom", "left")))
-        outer = Sides()
+    """Attributes of the cell that a block is in, and the room that is left in it. Its margin is a part of the padding:
+    where that can be seen, ``layout.py`` has put the block into room of its own."""
+    inner = plus(block.padding or padding, block.margin or Sides())
     attributes = {"padding": f"{inner.top}px {inner.right}px {inner.bottom}px {inner.left}px"}
-    if colour:
+    if colour := colour_of(block, around):
         attributes["container-background-color"] = page.writing.value(colour)
-    attributes |= dressed(page, block, both(Extra(tuple(css)), more))
-    room = around.width - inner.left - inner.right - outer.left - outer.right
-    return attributes, max(room, 20)
+    attributes |= dressed(page, block, more)
+    return attributes, max(around.width - inner.left - inner.right, 20)
+
+
+def plus(one: Sides, other: Sides) -> Sides:
+    """Both together."""
+    return Sides(one.top + other.top, one.right + other.right, one.bottom + other.bottom, one.left + other.left)
+
+
+def colour_of(block: Block, around: Around) -> str:
+    """What is put behind a block; '' where nothing is."""
+    return (block.background.color if block.background else "") or around.inside
+
+
+def margin_seen(block: Block, around: Around) -> Sides | None:
+    """The margin of a block where it has another colour than what is around it; None: padding does as well."""
+    if block.margin is None or block.margin == Sides() or colour_of(block, around) in ("", around.behind):
+        return None
+    return block.margin
 
 
 def dressed(page: Page, block: Block, more: Extra) -> dict[str, str]:

@@ -50,12 +50,11 @@ class ComposeStep:
         from mailerq.content.responsive.compose import Purpose, compose
 
         gathered: Gathered = occasion.gathered[self.name]
-        description, known = gathered.description, job.known
+        known = job.known
         purpose = Purpose(
             known.envelope or None,
             known.recipient or "",
             occasion.now if job.seen is None else job.seen,
-            personalised=bool(known.data) or description.data is not None,
-            identity=job.seen_id,
+            job.seen_id,
         )
-        return compose(message, description, purpose, gathered.got, gathered.stills)
+        return compose(message, gathered.description, purpose, gathered.got, gathered.stills)

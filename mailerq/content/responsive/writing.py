@@ -2,8 +2,8 @@
 
 No text of a description is ever read as MJML, or as HTML where it is not meant to be: the MJML has a mark in its place,
 the HTML made from it still has the mark, and only then what is meant is put there, escaped (``Writing.fill``). So it
-cannot open a tag, end an attribute, or make MJML load something. Tags of the personalisation are put in last of all,
-as they are: neither escaping nor the making of a text part changes them.
+cannot open a tag, end an attribute, or make MJML load something. Tags of the personalisation are put in last of all:
+the making of a text part does not change them, and in HTML they may be escaped like all else.
 """
 
 from __future__ import annotations
@@ -29,12 +29,9 @@ class Extra(Struct, frozen=True):
 
 
 class Writing:
-    """One message as it is written. ``seed``: a digest of all that comes in, which makes marks that none of it has.
-    ``personalised``: tags will be replaced later, so that they stay as they are in the HTML; else they are text like
-    any other."""
+    """One message as it is written. ``seed``: a digest of all that comes in, which makes marks that none of it has."""
 
-    def __init__(self, seed: str, personalised: bool) -> None:
-        self.personalised = personalised
+    def __init__(self, seed: str) -> None:
         self._mark = f"mq{seed}"
         self._puts: list[str] = []
         self._extras: dict[str, Extra] = {}
@@ -89,8 +86,8 @@ class Writing:
             self._extras[mark] = extra
         return mark
 
-    def _tagged(self, tag: str, otherwise: str) -> str:
-        self._tags.append((tag if self.personalised else otherwise, tag))
+    def _tagged(self, tag: str, in_html: str) -> str:
+        self._tags.append((in_html, tag))
         return f"{self._mark}t{len(self._tags) - 1}z"
 
     def dress(self, html: str) -> str:
