@@ -56,6 +56,7 @@ def engine(reactor: Any, settings: Settings, path: str | None) -> MultiService:
     from mailerq import garbage
     from mailerq.tap import Engine
 
+    garbage.one_heap()
     reactor.callWhenRunning(garbage.settle)
     return Engine(reactor, settings, path)
 

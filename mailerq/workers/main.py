@@ -40,6 +40,7 @@ def main() -> None:
     from mailerq.workers.link import Link, Orphaned, await_start
     from mailerq.workers.worker_log import begin_logging
 
+    garbage.one_heap()
     worker = written(given.worker)
     begin_logging(worker.index, bare=given.bare)
     clock: Any = reactor
