@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -22,6 +24,8 @@ from mailerq.stores.directory import DirectoryStore
 from mailerq.stores.directory_files import LEFTOVER, MARK, Files, Gone
 from tests.store_contract import StoreHooks, WholeStoreContract
 
+JSON = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.none()))
+NAN = b'{"key": "key", "size": 1, "expires": NaN}\nx'
 ENVIRON = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
@@ -131,6 +135,17 @@ class Layout(Place):
         os.rename(self.path + ".away", self.path)
         self.assertEqual(self.files.get("key", 0.0), b"body")
 
+    def test_root(self) -> None:
+        """What root puts belongs to the user whose store it is."""
+        if os.geteuid():
+            return
+        os.chown(self.path, 12345, 12346)
+        file = Path(self.opened().place("key"))
+        self.files = self.opened()
+        self.put("key")
+        for path in (file, file.parent):
+            self.assertEqual((path.stat().st_uid, path.stat().st_gid), (12345, 12346))
+
 
 class Whole(Place):
     """A whole body, or none."""
@@ -217,11 +232,42 @@ class Whole(Place):
         """A body that is not as long as it should be, or without a first line of ours, is a ContentError."""
         file = self.put("key", b"body" * 50_000)
         whole = file.read_bytes()
-        for wrong in (whole[:-1], whole + b"x", whole[:1000], whole[:10], b"", b"x" * 200_000, b"[]\n", b"[" * 70_000):
+        for wrong in (
+            whole[:-1],
+            whole + b"x",
+            whole[:1000],
+            whole[:10],
+            b"",
+            b"x" * 200_000,
+            b"[]\n",
+            b"[" * 70_000,
+            NAN,
+        ):
             file.write_bytes(wrong)
             self.assertRaises(ContentError, self.files.get, "key", 0.0)
         file.write_bytes(whole)
         self.assertEqual(self.files.get("key", 0.0), b"body" * 50_000)
+
+    @given(
+        st.one_of(
+            st.binary(max_size=200),
+            st.fixed_dictionaries(
+                {"key": st.one_of(st.just("key"), st.integers(), st.none()), "size": JSON},
+                optional={"expires": JSON},
+            ).map(lambda about: json.dumps(about).encode() + b"\nbody"),
+        )
+    )
+    @settings(max_examples=200, deadline=None)
+    def test_anything(self, content: bytes) -> None:
+        """Whatever stands in a file, there is a body, none, or a ContentError."""
+        file = self.put("key")
+        file.write_bytes(content)
+        try:
+            self.assertIn(self.files.get("key", 1000.0), (None, b"body"))
+        except ContentError as error:
+            self.assertTrue(error.what.startswith("key: the body in the store is damaged"))
+        self.assertIn(self.files.sweep(2.0**40, 10, 100), (0, 1))
+        self.files.remove("key")
 
 
 class Sweep(Place):

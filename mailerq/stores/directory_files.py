@@ -60,6 +60,7 @@ class Files:
         self.path = os.path.abspath(path)
         self._mark = os.path.join(self.path, MARK)
         self._known = False
+        self._owner: tuple[int, int] | None = None
         self._shards: Iterator[str] = iter(())
 
     def prepare(self) -> None:
@@ -77,6 +78,9 @@ class Files:
                 mark.write(ABOUT)
             _keep_names(self.path)
             _keep_names(os.path.dirname(self.path))
+        if os.geteuid() == 0:
+            about = os.stat(self.path)
+            self._owner = about.st_uid, about.st_gid
         self._known = True
 
     def place(self, key: str) -> str:
@@ -104,12 +108,7 @@ class Files:
         place = self.place(key)
         shard, name = os.path.split(place)
         beside = os.path.join(shard, f".{name[:16]}.{by}")
-        try:
-            file = _create(beside)
-        except FileNotFoundError:
-            os.makedirs(shard, mode=0o700, exist_ok=True)
-            _keep_names(self.path)
-            file = _create(beside)
+        file = self._create(beside)
         try:
             try:
                 _write(file, head_line(key, expires, len(body)))
@@ -125,6 +124,26 @@ class Files:
                 os.unlink(beside)
             raise
         _keep_names(shard)
+
+    def _create(self, path: str) -> int:
+        """An empty file, and its directory where that is missing."""
+        how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            file = os.open(path, how, 0o600)
+        except FileNotFoundError:
+            shard = os.path.dirname(path)
+            os.makedirs(shard, mode=0o700, exist_ok=True)
+            self._hand_over(shard)
+            _keep_names(self.path)
+            file = os.open(path, how, 0o600)
+        self._hand_over(file)
+        return file
+
+    def _hand_over(self, what: str | int) -> None:
+        """What root makes belongs to the user whose store it is, where that is allowed."""
+        if self._owner is not None:
+            with contextlib.suppress(PermissionError):
+                os.chown(what, *self._owner)
 
     def remove(self, key: str) -> None:
         """Forget it."""
@@ -217,11 +236,12 @@ def read_head(file: Any, place: str) -> tuple[Head, bytes]:
     line, end, _ = first.partition(b"\n")
     try:
         about: Any = json.loads(line) if end else None
-        expires = about.get("expires")
-        return Head(
-            str(about["key"]), None if expires is None else float(expires), int(about["size"]), len(line) + 1
-        ), first
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        expires = None if about.get("expires") is None else float(about["expires"])
+        head = Head(str(about["key"]), expires, int(about["size"]), len(line) + 1)
+        if head.expires == head.expires:  # no NaN
+            return head, first
+        raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise _damaged(place, "its first line is not one of ours") from None
 
 
@@ -244,10 +264,6 @@ def _rest(file: Any, head: Head, first: bytes, place: str) -> bytes:
 
 def _damaged(place: str, why: str) -> ContentError:
     return ContentError(f"key: the body in the store is damaged: {place}: {why}")
-
-
-def _create(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def _write(file: int, body: bytes) -> None:
