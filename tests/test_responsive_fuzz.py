@@ -163,7 +163,7 @@ def outcome(description: Any) -> bytes | None:
 class Anything(SynchronousTestCase):
     """Whatever comes in."""
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(VALUES)
     def test_values(self, value: Any) -> None:
         """Any JSON is a description or has reasons why it is none."""
@@ -173,7 +173,7 @@ class Anything(SynchronousTestCase):
         except ContentError as error:
             self.assertTrue(error.reasons)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(DESCRIPTIONS)
     def test_descriptions(self, description: Any) -> None:
         """What looks like a description gives a message of ASCII header lines, or reasons."""
@@ -184,7 +184,7 @@ class Anything(SynchronousTestCase):
             self.assertNotIn(b"\n\n", made.replace(b"\r\n", b""))
             self.assertEqual(email.message_from_bytes(made).defects, [])
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(st.lists(GOOD_BLOCK, max_size=4), st.booleans())
     def test_good_ones(self, blocks: list[Any], in_columns: bool) -> None:
         """What has the members that it should have is composed, and no mark stays in it."""
@@ -194,7 +194,7 @@ class Anything(SynchronousTestCase):
         page = part(email.message_from_bytes(made, policy=email.policy.default), "text/html")  # type: ignore[arg-type]
         self.assertIsNone(re.search(r"mq[0-9a-f]{24}[pt]\d+z", page))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(st.text(max_size=40) | NASTY, st.sampled_from(("text", "heading", "button", "link", "image")))
     def test_texts_make_nothing(self, said: str, kind: str) -> None:
         """No text of a block makes a tag or an attribute that the block without it does not have."""
@@ -207,7 +207,7 @@ class Anything(SynchronousTestCase):
         allowed = Tags(html(block("plain"), web=WEB)).found | {"br"}
         self.assertEqual(Tags(html(block(said or "x"), web=WEB)).found - allowed, set())
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(st.text(max_size=60) | NASTY)
     def test_header_texts(self, said: str) -> None:
         """No subject, name or file name makes a header field; what is accepted comes back as it was."""
