@@ -101,6 +101,9 @@ class Dkim(Struct, frozen=True):
         return f"<Dkim {self.selector}._domainkey.{self.domain}>"  # never the key
 
 
+Dkims = Annotated[list[Dkim], Meta(max_length=20)]
+
+
 def is_dns_name(text: str) -> bool:
     """Whether it can be asked for in DNS; letters that are not ASCII have A-labels."""
     if not text.isascii():
@@ -151,7 +154,7 @@ class Known(Struct):
     pool: str = ""
     queues: Queues | msgspec.UnsetType = msgspec.UNSET
     smarthost: Smarthost | msgspec.UnsetType = msgspec.UNSET
-    dkim: Dkim | Annotated[list[Dkim], Meta(max_length=20)] | msgspec.UnsetType = msgspec.UNSET
+    dkim: Dkim | Dkims | msgspec.UnsetType = msgspec.UNSET
     dsn: Dsn | msgspec.UnsetType = msgspec.UNSET
     headers: HeaderChanges | msgspec.UnsetType = msgspec.UNSET
     inlinecss: Flag = False

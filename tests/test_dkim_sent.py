@@ -136,3 +136,8 @@ class Others(SynchronousTestCase):
             signed = self.signed(relaxed, arc=True)
             self.assertEqual(ZONE.mail_dkim(signed, folder), ["pass", "pass"], relaxed)
         self.assertEqual(ZONE.mail_dkim(signed.replace(b"world", b"word"), folder), ["fail", "fail"])
+        for _ in range(2):
+            results = b"Authentication-Results: mx.example; dkim=pass; arc=pass\r\n"
+            signed = sign(results + signed, [Signer("example.org", "s1", KEY, arc=True, dkim=False)], NOW)
+        self.assertIn(b"ARC-Seal: i=3; cv=pass", signed)
+        self.assertEqual(ZONE.mail_dkim(signed, folder), ["pass", "pass"])

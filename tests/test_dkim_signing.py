@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
+from unittest.mock import patch
 
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailerq.content.dkim_signing import Signer, body_digest, canonical, relaxed_body
+from mailerq.content import dkim_signing
+from mailerq.content.dkim_signing import Signer, body_digest, canonical, relaxed_lines
 from mailerq.content.dkim_step import sign
 from mailerq.content.step import ContentError
 from mailerq.smtp.wire import normal
@@ -134,9 +137,9 @@ class Refused(SynchronousTestCase):
             self.assertIn(why, error.what)
 
     def test_header_too_large(self) -> None:
-        """A header of more than a megabyte is refused at once."""
+        """A header of more than 256 KiB is refused at once."""
         message = b"To: a@b\r\n" * 200_000 + MESSAGE
-        self.assertIn("1048576", self.assertRaises(ContentError, sign, message, [signer()], NOW).what)
+        self.assertIn("262144", self.assertRaises(ContentError, sign, message, [signer()], NOW).what)
 
 
 def relaxed_by_rule(body: bytes) -> bytes:
@@ -157,23 +160,20 @@ class Canonical(SynchronousTestCase):
     """The short ways are the same as the long ones."""
 
     @settings(max_examples=300, deadline=None)
-    @given(st.lists(BITS).map(b"".join))
-    def test_body(self, text: bytes) -> None:
-        """Relaxed bodies, and simple ones: the rule, word by word."""
-        from hashlib import sha256
-
+    @given(st.lists(BITS).map(b"".join), st.sampled_from([0, 1, 7, 262144]))
+    def test_body(self, text: bytes, piece: int) -> None:
+        """Relaxed bodies, and simple ones, in pieces of any length: the rule, word by word."""
         body = normal(text)
-        self.assertEqual(relaxed_body(body), relaxed_by_rule(body))
         simple = re.sub(rb"(\r\n)*\Z", b"", body) + b"\r\n"
-        for relaxed, wanted in ((True, relaxed_by_rule(body)), (False, simple)):
-            self.assertEqual(body_digest(b"ab" + body, 2, relaxed), sha256(wanted).digest())
+        with patch.object(dkim_signing, "PIECE", piece):
+            for relaxed, wanted in ((True, relaxed_by_rule(body)), (False, simple)):
+                self.assertEqual(body_digest(b"ab" + body, 2, relaxed), sha256(wanted).digest())
 
     def test_many_empty_lines(self) -> None:
         """A million empty lines at the end take no time; nor does a megabyte of blanks."""
-        from hashlib import sha256
-
-        self.assertEqual(body_digest(b"x" + b"\r\n" * 1_000_000, 0, False), sha256(b"x\r\n").digest())
-        self.assertEqual(relaxed_body(b"x" + b" " * 1_000_000 + b"y\r\n"), b"x y\r\n")
+        for relaxed in (False, True):
+            self.assertEqual(body_digest(b"x" + b"\r\n" * 1_000_000, 0, relaxed), sha256(b"x\r\n").digest())
+        self.assertEqual(relaxed_lines(b"x" + b" " * 1_000_000 + b"y\r\n"), b"x y\r\n")
 
     def test_rfc_example(self) -> None:
         """The example of RFC 6376 section 3.4.5."""
@@ -181,7 +181,7 @@ class Canonical(SynchronousTestCase):
         body = b" C \r\nD \t E\r\n\r\n\r\n"
         self.assertEqual([canonical(field, True) for field in fields], [b"a:X\r\n", b"b:Y Z\r\n"])
         self.assertEqual([canonical(field, False) for field in fields], fields)
-        self.assertEqual(relaxed_body(body), b" C\r\nD E\r\n")
+        self.assertEqual(relaxed_lines(body), b" C\r\nD E\r\n\r\n\r\n")
 
 
 class Anything(SynchronousTestCase):
@@ -196,6 +196,7 @@ class Anything(SynchronousTestCase):
     @example(b"\x00: x\r\n", b"", (True, True))
     def test_verified(self, header: bytes, body: bytes, relaxed: tuple[bool, bool]) -> None:
         """A message of odd fields and lines is signed so that dkimpy finds it right."""
+        assume(not re.search(rb"^[!-9;-~]+[ \t]+:", header, re.MULTILINE))  # dkimpy does not read such fields
         message = normal(b"From: joe@example.org\r\n" + header + b"\r\n\r\n" + body)
         try:
             signed = sign(message, [signer(key=ED, selector="s2", relaxed=relaxed)], NOW)

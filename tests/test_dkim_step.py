@@ -9,12 +9,15 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailerq.attempt import Type
 from mailerq.content.author import from_domains
 from mailerq.content.chain import take
 from mailerq.content.dkim_step import as_it_is_sent
 from mailerq.content.header_block import split
+from mailerq.content.responsive.gathering import gather
 from mailerq.content.step import ContentError, Occasion
 from mailerq.content.steps import make_chain
 from mailerq.job import Job, read
@@ -140,11 +143,22 @@ class Own(Case):
 
     def test_described(self) -> None:
         """The keys in the description of a responsive message sign it, too."""
-        found = job(mime={"subject": "x", "dkim": [SIGN]})
-        (step,) = [step for step in make_chain(parse("", "test", {})).steps_for(found, True) if step.name == "dkim"]
-        self.assertEqual(ZONE.dkim(step.apply(MESSAGE, found, Occasion(NOW))), [True])
-        wrong = job(mime={"dkim": {"key": 5}})
-        self.assertIn("mime.dkim", self.assertRaises(ContentError, step.apply, MESSAGE, wrong, Occasion(NOW)).what)
+        found = job(mime={"text": "x", "dkim": [SIGN]})
+        steps = [step for step in make_chain(parse("", "test", {})).steps_for(found, True) if step.name == "dkim"]
+        self.assertEqual([step.slow for step in steps], [True])
+
+        def made(dkim: Any) -> bytes:
+            description = json.dumps({"text": "x", "dkim": dkim}).encode()
+            composed = self.successResultOf(Deferred.fromCoroutine(gather(description, None)))
+            return steps[0].apply(MESSAGE, found, Occasion(NOW, gathered={"compose": composed}))
+
+        self.assertEqual(ZONE.dkim(made([SIGN])), [True])
+        self.assertEqual(ZONE.dkim(made(SIGN)), [True])
+        self.assertEqual(made([]), MESSAGE)
+        error = self.assertRaises(ContentError, made, [SIGN, {**SIGN, "key": "hunter2"}])
+        self.assertTrue(error.what.startswith("mime.dkim[1].key: is no private key"), error.what)
+        error = self.assertRaises(ContentError, made, [{**SIGN, "priority": "x"}])
+        self.assertEqual((error.type, error.what[:20]), (Type.RESPONSIVE, "mime.dkim: Expected "))
 
     def test_long(self) -> None:
         """A long message, and one that is in the store, is signed in a thread; a short one is not."""
@@ -152,6 +166,7 @@ class Own(Case):
         for found, slow in (
             (job(dkim=SIGN), False),
             (job(dkim=SIGN, mime="x" * 100_000), True),
+            (job(dkim=[SIGN] * 5), True),
             (read(json.dumps({"recipient": "a@b.c", "key": "k", "dkim": SIGN}).encode()), True),
         ):
             assert isinstance(found, Job)

@@ -28,6 +28,8 @@ NEVER_SIGNED = frozenset(
     ("return-path", "received", "comments", "keywords", "dkim-signature", "authentication-results", "bcc", "resent-bcc")
 )
 """Those that change on the way, or that signatures bring themselves (RFC 6376 section 5.4)."""
+PIECE = 262144
+"""Bytes of a body that are canonicalized at a time."""
 _WIDTH = 76
 _BLANKS = re.compile(rb"[ \t]+")
 _CRLF = b"\r\n"
@@ -101,8 +103,7 @@ class Signable:
 def body_digest(message: bytes, start: int, relaxed: bool) -> bytes:
     """SHA-256 of the body, which begins at ``start``, without the empty lines at its end (RFC 6376 section 3.4)."""
     if relaxed:
-        body = relaxed_body(message[start:])
-        return sha256(body).digest()
+        return _relaxed_digest(message, start)
     digest = sha256(memoryview(message)[start : _end(message, start)])
     digest.update(_CRLF)
     return digest.digest()
@@ -119,16 +120,34 @@ def _end(message: bytes, start: int) -> int:
     return end
 
 
-def relaxed_body(body: bytes) -> bytes:
-    """A body (line ends CRLF) in relaxed canonicalization: white space within lines is one space, none at their ends.
+def _relaxed_digest(message: bytes, start: int) -> bytes:
+    """In pieces of whole lines, so that a long body is not copied as a whole."""
+    digest = sha256()
+    empty, any_text = 0, False  # line ends that count only if there is more
+    while start < len(message):
+        found = message.find(_CRLF, start + PIECE)
+        end = len(message) if found < 0 else found + 2
+        lines = relaxed_lines(message[start:end])
+        text = lines.rstrip(_CRLF)
+        if text:
+            digest.update(_CRLF * empty + text if empty else text)
+            empty, any_text = 0, True
+        empty += (len(lines) - len(text)) // 2
+        start = end
+    if any_text:
+        digest.update(_CRLF)
+    return digest.digest()
+
+
+def relaxed_lines(lines: bytes) -> bytes:
+    """Whole lines in relaxed canonicalization: white space within them is one space, at their ends there is none.
 
     The same as two regular expressions would make of it, in a seventh of the time.
     """
-    body = body.replace(b"\t", b" ")
-    while b"  " in body:  # each turn halves the longest run
-        body = body.replace(b"  ", b" ")
-    body = body.replace(b" \r\n", _CRLF).rstrip(b"\r\n")
-    return body + _CRLF if body else b""
+    lines = lines.replace(b"\t", b" ")
+    while b"  " in lines:  # each turn halves the longest run
+        lines = lines.replace(b"  ", b" ")
+    return lines.replace(b" \r\n", _CRLF)
 
 
 def canonical(field: bytes, relaxed: bool) -> bytes:

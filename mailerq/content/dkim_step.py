@@ -18,14 +18,15 @@ from mailerq.content.dkim_signing import Signable, Signer, dkim_signature, signa
 from mailerq.content.header_block import split
 from mailerq.content.step import ContentError, IContentStep, Occasion
 from mailerq.job import Job, parse_time
-from mailerq.properties import Dkim, dkim_of
+from mailerq.properties import Dkim, Dkims, dkim_of
 from mailerq.smtp.address import a_label
 from mailerq.smtp.downgrade import header_end, seven_bit
 from mailerq.smtp.wire import normal
 
 QUICK = 65536
 """A longer message is signed in a thread: to hash it takes longer than a millisecond."""
-LONGEST_HEADER = 1024 * 1024  # bytes
+FEW = 4  # signatures that are quick
+LONGEST_HEADER = 256 * 1024  # bytes
 _log = Logger()
 
 
@@ -42,33 +43,32 @@ class DkimStep:
 
     def wanted(self, job: Job, described: bool) -> bool:
         """Whether it has a key of its own, or may be from somebody whom the configuration has one for."""
-        if not (self._keyring or job.known.dkim or (job.is_responsive and b'"dkim"' in job.described())):
+        own = job.known.dkim
+        if not (self._keyring or own or described):  # what a description asks for is known when it has been read
             return False
-        size = memoryview(job.known.mime).nbytes
-        return self.slow == (described or not 0 < size <= QUICK)
+        many = isinstance(own, list) and len(own) > FEW
+        return self.slow == (described or many or not 0 < memoryview(job.known.mime).nbytes <= QUICK)
 
     def apply(self, message: bytes, job: Job, occasion: Occasion) -> bytes:
         """The message with its signatures on top: CRLF line ends, and of 7 bits where the host takes no more."""
-        signers = _own_signers(job, occasion.now)
+        signers = [_own_signer(where, dkim, occasion.now) for where, dkim in _asked(job, occasion)]
         if self._keyring:
             signers += self._keyring.signers(from_domains(message), occasion.now)
         return sign(as_it_is_sent(message, occasion.eight_bit), signers, occasion.now) if signers else message
 
 
-def _own_signers(job: Job, now: float) -> list[Signer]:
-    """Those that the job asks for, itself or in its description of the message."""
+def _asked(job: Job, occasion: Occasion) -> list[tuple[str, Dkim]]:
+    """What the job asks for, itself and in its description of the message, each with what errors call it."""
     asked = dkim_of(job.known.dkim, "dkim")
-    if job.is_responsive and b'"dkim"' in job.described():
+    composed = occasion.gathered.get("compose")
+    if composed is not None and composed.description.dkim:
         try:
-            description = msgspec.json.decode(job.described(), type=_Description)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise ContentError(f"mime.dkim: {error}"[:300], type=Type.RESPONSIVE) from None
-        asked += dkim_of(description.dkim, "mime.dkim")
-    return [_own_signer(where, dkim, now) for where, dkim in asked]
-
-
-class _Description(msgspec.Struct):
-    dkim: Dkim | list[Dkim] | msgspec.UnsetType | None = None
+            keys = msgspec.convert(list(composed.description.dkim), Dkims)
+        except msgspec.ValidationError as error:
+            what = str(error).replace("`", "").replace(" - at $", ": ")
+            raise ContentError(f"mime.dkim: {what}"[:300], type=Type.RESPONSIVE) from None
+        asked += dkim_of(keys, "mime.dkim")
+    return asked
 
 
 def _own_signer(where: str, dkim: Dkim, now: float) -> Signer:
