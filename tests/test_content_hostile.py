@@ -282,6 +282,37 @@ class Properties(Case):
         ):
             self.fails("dkim", PLAIN, "error", dkim=dkim)
 
+    def test_dsn(self) -> None:
+        """What a sender wants to be told ends no command."""
+        for dsn in (
+            {"envid": "x\r\nRCPT TO:<evil@z.example>", "notify": "FAILURE"},
+            {"orcpt": "rfc822;x>\r\nDATA", "notify": ["SUCCESS", "FAILURE"]},
+            {"envid": "x" * 100_000},
+            {"ret": "FULL\r\n"},
+            {"notify": "NEVER FAILURE\r\n"},
+            {"mta": "x\r\ny", "envelope": "a\r\nb"},
+        ):
+            self.fails_or_passes("dsn", PLAIN, dsn=dsn)
+            lines = [line for line in self.mx.talk if line.startswith("C: ")]
+            self.assertFalse([line for line in lines if line.startswith("C: RCPT TO:<evil")])
+            self.assertFalse([line for line in lines if len(line) > 2000])
+
+    def test_all_at_once(self) -> None:
+        """Everything that a job can ask for, of a message that is nothing."""
+        for mime in ("", "\0", "{$x", HTML + "<style>{$x}</style>{if}", nested(60)):
+            self.fails_or_passes(
+                "",
+                mime,
+                data={"x": "{$x}"},
+                inlinecss=1,
+                normalize=1,
+                headers={"update": {"Subject": "x"}},
+                tags=["list"],
+                campaign="c",
+                envelope="a@verp.example",
+                dsn={"notify": "NEVER"},
+            )
+
     def test_recipient_and_envelope(self) -> None:
         """Addresses with line ends are none."""
         self.fails("envelope", PLAIN, "error", envelope="a@x.example>\r\nRCPT TO:<evil@z.example")
@@ -331,16 +362,34 @@ class Described(Case):
                 self.assertIn(entry["type"], FINAL, members)
 
     def test_mjml_that_fetches(self) -> None:
-        """Blocks and HTML include no files and load nothing."""
-        include = "<mj-include path='/etc/passwd'/><mj-raw><mj-include path='file:///etc/passwd' type='html'/></mj-raw>"
+        """Blocks and HTML include no files, and load nothing."""
+        include = (
+            "</mj-text><mj-include path='/etc/passwd'/><mj-raw><mj-include path='file:///etc/passwd' type='html'/>"
+        )
         for block in (
-            {"type": "html", "source": {"html": include}},
-            {"type": "text", "data": {"contents": include}},
-            {"type": "text", "contents": include},
-            {"type": "html", "html": include},
+            {"type": "html", "content": include},
+            {"type": "text", "content": include},
+            {"type": "heading", "content": include},
+            {"type": "button", "label": include, "link": "https://x.example/'><mj-include path='/etc/passwd'/>"},
+            {"type": "text", "content": "x", "font": {"family": "x'/><mj-include path='/etc/passwd'/>"}},
         ):
-            self.job(self.described(content={"blocks": [block]}))
+            self.fails_or_passes("mime: content.blocks", self.described(content={"blocks": [block]}))
+            for message in self.sent:
+                self.assertNotIn(b"root:", message)
+        for text in (
+            include,
+            "<img src='http://127.0.0.1:9/x.png'>",
+            "<link rel=stylesheet href='http://127.0.0.1:9/x'>",
+        ):
+            self.fails_or_passes("mime: html", self.described(html=text), inlinecss=True)
             self.assertFalse([message for message in self.sent if b"root:" in message])
+
+    def test_imports(self) -> None:
+        """A block that is imported from this machine, or from nowhere, is named."""
+        for url in ("http://127.0.0.1:9/x.json", "file:///etc/passwd", "http://[::ffff:10.0.0.1]/"):
+            entry = self.job(self.described(content={"blocks": [{"type": "import", "url": url}]}))
+            self.assertEqual((entry["type"], self.sent), ("responsive", []), url)
+            self.assertIn("content.blocks[0].import", entry["description"])
 
     def test_private_addresses(self) -> None:
         """Attachments and images of this machine, or of its network, are not fetched."""
@@ -357,16 +406,16 @@ class Described(Case):
 
     def test_deep_blocks(self) -> None:
         """Blocks in blocks, fifty thousand deep, and a hundred thousand beside each other."""
-        block: dict[str, Any] = {"type": "text", "contents": "x"}
+        block: dict[str, Any] = {"type": "text", "content": "x"}
         for _ in range(100):
-            block = {"type": "section", "blocks": [block]}
+            block = {"type": "container", "blocks": [block]}
         entry = self.job(self.described(content={"blocks": [block]}))
         self.assertIn(entry["type"], ("responsive", "success"))
         text = '{"blocks":[' * 50_000 + "]}" * 50_000
         self.engine.publish(b'{"recipient": "b@y.example", "mime": {"content": %b}}' % text.encode())
         self.net.run(60)
         self.assertEqual(len(self.engine.take_all(["results", "invalid"])), 1)
-        self.fails_or_passes("", self.described(content={"blocks": [{"type": "text", "contents": "x"}] * 100_000}))
+        self.fails_or_passes("", self.described(content={"blocks": [{"type": "text", "content": "x"}] * 100_000}))
 
     def test_broken_attachment(self) -> None:
         """Base64 that is none is named."""
