@@ -15,6 +15,8 @@ from mailerq.content.addresses import objection
 from mailerq.content.remembered import OVERHEAD, Remembered, lifetime
 from mailerq.content.slots import Slots
 from mailerq.content.web_address import parse, shown
+from mailerq.settings import SettingsError
+from mailerq.settings import parse as parse_settings
 
 NOT_PUBLIC = """
     0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.127.255.254 127.0.0.1 127.255.255.254 169.254.169.254
@@ -117,6 +119,26 @@ class Urls(SynchronousTestCase):
             return
         self.assertRegex(address.url, r"\A[!-~]+\Z")
         self.assertEqual(parse(address.url).url, address.url)
+
+
+class Rules(SynchronousTestCase):
+    """The section ``downloads``."""
+
+    def test_section(self) -> None:
+        """Networks and addresses, one or a list; sizes and times as everywhere."""
+        text = "downloads:\n  allow: [10.0.0.0/8, 'fd00::/8', 192.168.1.7]\n  deny: 10.1.0.0/16\n"
+        text += "  cache: null\n  max-size: 1MB"
+        rules = parse_settings(text, "test", {}).downloads
+        self.assertEqual([str(network) for network in rules.allow], ["10.0.0.0/8", "fd00::/8", "192.168.1.7/32"])
+        self.assertEqual((str(rules.deny[0]), rules.cache, rules.max_size), ("10.1.0.0/16", None, 1_000_000))
+
+    def test_wrong(self) -> None:
+        """What is wrong is said, all at once, with line and key."""
+        text = "downloads:\n  allow: [10.0.0.1/8, x]\n  max-parallel: 0\n  timeout: 0\n  user-agent: é\n  proxy: x\n"
+        error = self.assertRaises(SettingsError, parse_settings, text, "test", {})
+        keys = ["allow.0", "allow.1", "max-parallel", "timeout", "user-agent", "proxy"]
+        self.assertEqual([line.split(" ")[1] for line in error.errors], [f"downloads.{key}:" for key in keys])
+        self.assertEqual([line.split(":")[1] for line in error.errors], ["2", "2", "3", "4", "5", "6"])
 
 
 class Turns(SynchronousTestCase):

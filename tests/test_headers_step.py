@@ -183,6 +183,24 @@ class Refused(SynchronousTestCase):
             self.assertEqual(problem.partition(": ")[0], where, problem)
             self.assertLess(len(problem), 300)
 
+    @settings(deadline=None)
+    @given(
+        some.recursive(
+            some.none() | some.booleans() | some.integers() | some.text(max_size=5) | some.sampled_from(["X", "a b"]),
+            lambda inner: (
+                some.lists(inner, max_size=3)
+                | some.dictionaries(some.sampled_from(["append", "remove", "replace", "X", "é"]), inner, max_size=3)
+            ),
+        )
+    )
+    def test_any_property(self, headers: Any) -> None:
+        """Whatever ``headers`` is, the job has a problem that says so, or it can be done."""
+        found = job(headers=headers)
+        if found.problem is not None:
+            self.assertTrue(found.problem.startswith("headers"), found.problem)
+        elif Headers().wanted(found, False):
+            self.assertIsInstance(Headers().apply(MESSAGE, found, Occasion(0.0)), bytes)
+
     def test_no_line_is_too_long(self) -> None:
         """The longest that is taken is a line that may be sent; letters that are not ASCII have no such bound."""
         for value in ("a" * 880, "é" * 5000, "a" * 5000 + "é"):
