@@ -381,7 +381,7 @@ class Described(Case):
             "<img src='http://127.0.0.1:9/x.png'>",
             "<link rel=stylesheet href='http://127.0.0.1:9/x'>",
         ):
-            self.fails_or_passes("mime: html", self.described(html=text), inlinecss=True)
+            self.fails_or_passes("mime: content", self.described(content=text), inlinecss=True)
             self.assertFalse([message for message in self.sent if b"root:" in message])
 
     def test_imports(self) -> None:
