@@ -237,8 +237,8 @@ def read_head(file: Any, place: str) -> tuple[Head, bytes]:
     try:
         about: Any = json.loads(line) if end else None
         expires = None if about.get("expires") is None else float(about["expires"])
-        head = Head(str(about["key"]), expires, int(about["size"]), len(line) + 1)
-        if head.expires == head.expires:  # no NaN
+        head = Head(about["key"], expires, about["size"], len(line) + 1)
+        if type(head.key) is str and type(head.size) is int and head.expires == head.expires:  # no NaN
             return head, first
         raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
