@@ -8,10 +8,12 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from mailerq.content.dkim_signing import Signer
 from mailerq.content.dkim_step import sign
+from mailerq.content.service import ContentService
 from mailerq.settings import parse
 from tests import verifiers
 from tests.memory_engine import MemoryEngine
@@ -89,6 +91,27 @@ class Sent(SynchronousTestCase):
         self.assertTrue(mail.message.partition(b"\r\n\r\n")[0].isascii())
         self.assertIn("BODY=8BITMIME", mail.parameters)
         self.assertEqual(ZONE.dkim(mail.message), [True])
+
+    def test_last(self) -> None:
+        """Signed after everything else: what was filled in, the fields that were added, the new line ends."""
+        lists = [{"domain": "*", "List-Id": "News <news.example.org>"}]
+        self.begin(**{"dkim": [RULE], "list-headers": lists})
+        mime = "From: {$who} <a@example.org>\nSubject: x\n\nHello {$who}\n"
+        self.send(mime, dkim=SIGN, data={"who": "Joe"}, headers={"append": {"X-More": "more"}})
+        message = self.mx.mails[0].message
+        for part in (b"Joe <a@example.org>", b"Hello Joe\r\n", b"X-More: more\r\n", b"List-Id: News"):
+            self.assertIn(part, message)
+        self.assertEqual(ZONE.dkim(message), [True, True])
+        self.assertRegex(message.partition(b"bh=")[0], rb"list-id")
+
+    def test_reload(self) -> None:
+        """Keys are read again by SIGHUP; without any, plain mail is not looked at."""
+        service = ContentService(Clock(), parse("", "test", {}))
+        self.assertFalse(service.contents.always)
+        service.reload(parse(json.dumps({"dkim": [RULE]}), "test", {}))
+        self.assertTrue(service.contents.always)
+        service.reload(parse("", "test", {}))
+        self.assertFalse(service.contents.always)
 
     def test_refused(self) -> None:
         """A message that cannot be signed is not sent: an error that says why."""
