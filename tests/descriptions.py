@@ -59,7 +59,12 @@ def composed(description: Any, web: Web | None = None, **members: Any) -> bytes:
 
 def message(description: Any, web: Web | None = None, **members: Any) -> EmailMessage:
     """The same, read by the standard library."""
-    found = email.message_from_bytes(composed(description, web, **members), policy=email.policy.default)
+    return read_message(composed(description, web, **members))
+
+
+def read_message(made: bytes) -> EmailMessage:
+    """A message as the standard library reads it."""
+    found = email.message_from_bytes(made, policy=email.policy.default)
     assert isinstance(found, EmailMessage)
     return found
 

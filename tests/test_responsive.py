@@ -7,7 +7,6 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailerq.content.responsive.description import described_data, described_dkim
 from mailerq.content.step import ContentError
 from tests.descriptions import GALLERY, Web, composed, gallery_web, html, message, part, reasons, text
 
@@ -244,19 +243,3 @@ class Personal(SynchronousTestCase):
     def test_colour(self) -> None:
         """A colour may be one, too."""
         self.assertIn("background:{$colour}", html({"type": "button", "label": "x", "color": "{$colour}"}))
-
-
-class ForOthers(SynchronousTestCase):
-    """What a description has for other steps."""
-
-    def test_dkim(self) -> None:
-        """One key or several."""
-        self.assertEqual(described_dkim(b'{"dkim": {"domain": "a"}}'), ({"domain": "a"},))
-        self.assertEqual(described_dkim(b'{"dkim": [{"domain": "a"}, {}]}'), ({"domain": "a"}, {}))
-        for nothing in (b"{}", b'{"dkim": 5}', b"x", b"[1]"):
-            self.assertEqual(described_dkim(nothing), ())
-
-    def test_data(self) -> None:
-        """Its data."""
-        self.assertEqual(described_data(b'{"data": {"a": 1}}'), {"a": 1})
-        self.assertIsNone(described_data(b'{"data": 5}'))

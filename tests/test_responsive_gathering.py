@@ -9,12 +9,13 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailerq.attempt import Type
+from mailerq.content.chain import take
 from mailerq.content.responsive.gathering import MOST_URLS
 from mailerq.content.responsive.step import ComposeStep
-from mailerq.content.step import ContentError
+from mailerq.content.step import ContentError, Occasion
 from mailerq.content.steps import make_chain
 from mailerq.settings import Settings
-from tests.descriptions import Web, composed, html, job_of, reasons
+from tests.descriptions import NOW, Web, composed, html, job_of, part, read_message, reasons
 
 
 def content(*blocks: Any, **members: Any) -> dict[str, Any]:
@@ -226,3 +227,30 @@ class Chains(SynchronousTestCase):
         job = job_of({"text": "x"}, data={"a": 1})
         steps = make_chain(Settings()).steps_for(job, True)
         self.assertEqual([step.name for step in steps][:2], ["compose", "personalise"])
+
+    def taken(self, description: Any, **members: Any) -> str:
+        """The HTML after all steps."""
+        job = job_of(description, **members)
+        steps = make_chain(Settings(), Web()).steps_for(job, True)
+        out: list[Any] = []
+        steps[0].gather(job.described(), job).addCallback(out.append)  # type: ignore[attr-defined]
+        made = take(steps, job.described(), job, Occasion(NOW, True, {"compose": out[0]}))
+        return part(read_message(made), "text/html") + part(read_message(made), "text/plain")
+
+    def test_personalised(self) -> None:
+        """Tags are filled in wherever they stand: in texts, addresses, HTML and the text part."""
+        blocks = (
+            {"type": "text", "content": '{if $n > 2 && $n < 9}{$a_b|default:"<b>"}{/if}'},
+            {"type": "button", "label": "x", "link": "https://example.org/{$a_b}?b={$n}"},
+            {"type": "html", "content": '<i>{$gone|default:"<u>"}</i>'},
+        )
+        made = self.taken(content(*blocks), data={"a_b": "Jö", "n": 3})
+        for wanted in (">Jö<", 'href="https://example.org/Jö?b=3"', "<i><u></i>", "(https://example.org/Jö?b=3)"):
+            self.assertIn(wanted, made)
+        self.assertNotIn("{", made.partition("<body")[2])
+
+    def test_data_of_the_description(self) -> None:
+        """A description may have data of its own; those of the job go before."""
+        description = content({"type": "text", "content": "Hi {$name}"}, data={"name": "Ann"})
+        self.assertIn("Hi Ann", self.taken(description))
+        self.assertIn("Hi Bob", self.taken(description, data={"name": "Bob"}))

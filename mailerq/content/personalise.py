@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +32,14 @@ class Personalise:
     slow = True
 
     def wanted(self, job: Job, described: bool) -> bool:
-        """Whether the job has ``data``."""
-        return bool(job.known.data)  # UNSET and {} are false
+        """Whether the job has ``data``, or its description of the message may have."""
+        return bool(job.known.data) or described  # UNSET and {} are false
 
     def apply(self, message: bytes, job: Job, occasion: Occasion) -> bytes:
         """The message filled in; the same bytes where nothing is to be filled in. Raises ContentError of type
         ``responsive``: its reason says which text, line and why."""
-        return _Filling(self._templates, message, job, occasion).done()
+        given = _given(job, occasion)
+        return _Filling(self._templates, message, job, occasion, given).done() if given else message
 
     @cached_property
     def _templates(self) -> Templates:
@@ -51,6 +52,13 @@ class Personalise:
         return Templates()
 
 
+def _given(job: Job, occasion: Occasion) -> Mapping[str, Any]:
+    """The data of the job; those of its description of the message where it has none."""
+    given: Any = job.known.data
+    composed = occasion.gathered.get("compose")
+    return given or (composed and composed.description.data) or {}
+
+
 def _failed(where: str, why: str) -> ContentError:
     reason = f"{where}, {why}" if why.startswith("line ") else f"{where}: {why}"
     return ContentError(
@@ -61,7 +69,9 @@ def _failed(where: str, why: str) -> ContentError:
 class _Filling:
     """One message being filled in."""
 
-    def __init__(self, templates: Templates, message: bytes, job: Job, occasion: Occasion) -> None:
+    def __init__(
+        self, templates: Templates, message: bytes, job: Job, occasion: Occasion, given: Mapping[str, Any]
+    ) -> None:
         from mailerq.content.mime_texts import TooMany, find_texts
         from mailerq.content.template import Budget
 
@@ -77,7 +87,6 @@ class _Filling:
             "envelope": job.known.envelope or "",
             "recipient": job.known.recipient or "",
         }
-        given: Any = job.known.data
         self._variables |= {name.replace("-", "_"): value for name, value in given.items() if "-" in name}
         self._variables |= given
 

@@ -208,25 +208,3 @@ def parse(body: bytes) -> Description:
     if reading.faults:
         raise refuse(reading.reasons())
     return description
-
-
-def described_dkim(body: bytes) -> tuple[dict[str, Any], ...]:
-    """The keys in the ``dkim`` of a description: objects, as ``dkim`` of a job has them; none where there are none, or
-    where it is no description (which composing it says)."""
-    found = _member(body, "dkim")
-    keys = found if isinstance(found, list) else [found]
-    return tuple(key for key in keys if isinstance(key, dict))
-
-
-def described_data(body: bytes) -> dict[str, Any] | None:
-    """The ``data`` of a description, None where there are none: what its message is personalised with if the job itself
-    has none."""
-    found = _member(body, "data")
-    return found if isinstance(found, dict) else None
-
-
-def _member(body: bytes, name: str) -> Any:
-    try:
-        return msgspec.json.decode(msgspec.json.decode(body, type=dict[str, msgspec.Raw])[name])
-    except (msgspec.MsgspecError, ValueError, RecursionError, KeyError):
-        return None
