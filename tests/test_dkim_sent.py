@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,18 @@ class Sent(SynchronousTestCase):
             self.assertIn(part, message)
         self.assertEqual(ZONE.dkim(message), [True, True])
         self.assertRegex(message.partition(b"bh=")[0], rb"list-id")
+
+    def test_documented(self) -> None:
+        """The job in content.md, with the key of RFC 8463, is right by the record that stands there."""
+        page = (Path(__file__).parent.parent / "docs" / "content.md").read_text(encoding="utf-8")
+        (example,) = [text for text in re.findall(r"^```json\n(.*?)^```$", page, re.M | re.S) if '"dkim"' in text]
+        zone = Zone()
+        zone.records["brisbane._domainkey.football.example.com"] = (
+            "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+        )
+        self.begin()
+        self.send(**json.loads(example))
+        self.assertEqual(zone.dkim(self.mx.mails[0].message), [True])
 
     def test_reload(self) -> None:
         """Keys are read again by SIGHUP; without any, plain mail is not looked at."""

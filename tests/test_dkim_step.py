@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,8 @@ class Configured(Case):
 
     def signed(self, author: str, *rules: dict[str, Any], **properties: Any) -> bytes:
         self.rules = tuple({"selector": "s1", "key": PEM, **rule} for rule in rules)
-        return self.made(MESSAGE.replace(b"Joe <joe@example.org>", author.encode()), **properties)
+        self.message = MESSAGE.replace(b"Joe <joe@example.org>", author.encode())
+        return self.made(self.message, **properties)
 
     def test_whose(self) -> None:
         """Exact names, patterns of the shell, regular expressions; case does not matter."""
@@ -220,6 +222,15 @@ class Configured(Case):
         for part in (b"x=%d;" % (NOW + 36500 * 86400), b"x-mine", b"c=simple/relaxed", b"r=y"):
             self.assertIn(part, signed)
         self.assertEqual((ZONE.dkim(signed), ZONE.arc(signed)), ([True], "pass"))
+
+    def test_no_domains(self) -> None:
+        """What is no name in DNS is nobody's, though the pattern is for all: it never gets into d=."""
+        for author in ("a@[192.0.2.1]", '"a"@b..c', "a@-", "a@" + "x" * 64, "a@b.c-", "a@b!c", "a@.b"):
+            self.assertEqual(self.signed(author, {"domain": "*"}), self.message, author)
+        for author in ("a@x;l=1", "a@x_y;", 'a@"b"', "a@b;d=c", "a@b(;d=c)", "a@b\n ;d=c"):
+            domains = re.findall(rb"[;\s]d=([^;]*);", self.signed(author, {"domain": "*"}).partition(b"h=")[0])
+            self.assertTrue(all(re.fullmatch(rb"[a-z_]+", domain) for domain in domains), (author, domains))
+            self.assertLess(len(domains), 2)
 
     def test_not_ours(self) -> None:
         """A message of somebody else, or of nobody, goes as it is: the same object."""

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from mailerq.content.dkim_signing import Signer
 from mailerq.patterns import is_regex
+from mailerq.properties import is_dns_name
 
 if TYPE_CHECKING:
     from mailerq.content.dkim_rules import DkimRule
@@ -51,7 +52,8 @@ class Keyring:
         if known is None:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            known = tuple((_signer(rule, domain), rule.expire) for rule in self.rules_for(domain))
+            rules = self.rules_for(domain) if is_dns_name(domain) else ()  # it may become d=
+            known = tuple((_signer(rule, domain), rule.expire) for rule in rules)
             self._known[domain] = known
         return known
 
