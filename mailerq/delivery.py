@@ -9,9 +9,8 @@ because the broker or a process was lost, is in ``returning.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from functools import partial
 from hashlib import sha256
-from typing import Concatenate, ParamSpec
 
 import msgspec
 from msgspec import UNSET
@@ -24,11 +23,11 @@ from mailerq.attempt import Outcome, Peer, Type, utc
 from mailerq.content.keeping import Keeping
 from mailerq.content.verp_rules import make_senders
 from mailerq.doubles import Doubles
-from mailerq.dsn.notices import Notice, asked_of, bounce, notice_of, policy_of
+from mailerq.dsn.notices import asked_of, policy_of
 from mailerq.elsewhere import LATER, Elsewhere
 from mailerq.events import Events
 from mailerq.fellows import Fellows
-from mailerq.interfaces import IBroker, ITaken, ITaker, Publication
+from mailerq.interfaces import IBroker, ITaken, ITaker
 from mailerq.job import Invalid, read
 from mailerq.journal import Journal
 from mailerq.lane import LaneKey, Link
@@ -38,37 +37,23 @@ from mailerq.properties import Smarthost as JobSmarthost
 from mailerq.record import record
 from mailerq.resolver import Resolver
 from mailerq.responses import SUCCESS, Reaction
-from mailerq.result import IN_STORE, NOT_KEPT, Kept, compressed, publications, refused
+from mailerq.result import refused
 from mailerq.retry import deadline
-from mailerq.returning import Returning
+from mailerq.returning import careful
 from mailerq.route import NoHosts, NullMx, Route
 from mailerq.scheduler import Scheduler
 from mailerq.settings import Settings
+from mailerq.settling import Settling
 
 POISON = 3  # so often a job may break our own code before it is put aside
 
 _IN_CLEAR = {"optional": "none"}
 _SUCCESS = Type.SUCCESS
 _log = Logger()
-P = ParamSpec("P")
-Step = Callable[Concatenate["Deliveries", Mail, P], None]
-
-
-def _careful(step: Step[P]) -> Step[P]:
-    """A step that is called from elsewhere: what it raises is a bug of ours, and costs one mail its turn."""
-
-    @wraps(step)
-    def carefully(self: Deliveries, mail: Mail, /, *arguments: P.args, **named: P.kwargs) -> None:
-        try:
-            step(self, mail, *arguments, **named)
-        except Exception:
-            self.put_aside(mail.taken, mail.digest)
-
-    return carefully
 
 
 @implementer(ITaker)
-class Deliveries(Returning):
+class Deliveries(Settling):
     """All mails in our hands."""
 
     def __init__(
@@ -169,7 +154,7 @@ class Deliveries(Returning):
 
     # -- routed ------------------------------------------------------------------------------------------------------
 
-    @_careful
+    @careful
     def _begin(self, mail: Mail) -> None:
         """The wait is over."""
         if mail in self.in_hand:
@@ -211,7 +196,7 @@ class Deliveries(Returning):
             return own.hostname or own.name or "", int(own.port), own.username or "", own.password or ""
         return None if ours is None else (ours.hostname, ours.port, ours.username or "", ours.password or "")
 
-    @_careful
+    @careful
     def _routed(self, mail: Mail, found: Route | NoHosts | NullMx) -> None:
         """They were looked up, which took a while."""
         if mail in self.in_hand:
@@ -294,7 +279,7 @@ class Deliveries(Returning):
         mail.blocked_by = "local addresses of another machine"
         self.elsewhere.find(asked, partial(self._found_elsewhere, mail, outcome))
 
-    @_careful
+    @careful
     def _found_elsewhere(self, mail: Mail, outcome: Outcome, queue: str | None, later: bool) -> None:
         """Another machine has a local address that it may leave from; or none has."""
         if mail not in self.in_hand:
@@ -328,7 +313,7 @@ class Deliveries(Returning):
 
     # -- ended -------------------------------------------------------------------------------------------------------
 
-    @_careful
+    @careful
     def ended(self, mail: Mail, outcome: Outcome, link: Link | None) -> None:
         """The scheduler is done with it: an attempt was made."""
         if self._scheduler.withheld and mail in self._scheduler.withheld:
@@ -336,7 +321,7 @@ class Deliveries(Returning):
             return
         self._end(mail, outcome, mail.peer if link is None else link.client.peer, link)
 
-    @_careful
+    @careful
     def expired(self, mail: Mail) -> None:
         """Its time ran out while it waited."""
         outcome = fate.expired(mail.job, self._settings.delivery, self._scheduler.now())
@@ -388,98 +373,9 @@ class Deliveries(Returning):
         self._events.decided(mail, verdict)
         self._settle(mail, verdict)
 
-    def _settle(self, mail: Mail, verdict: fate.Verdict, again: bool = False) -> None:
-        mail.verdict = verdict
-        if self._fellows is not None and mail not in self.in_hand:
-            return  # it is another worker's
-        dotted = self._fellows is None or self._journal.knows(mail.identity)
-        self._journal.decided(mail.identity, mail.digest, verdict, mail.seen, mail.job.added)
-        if not dotted and self._fellows is not None and self._fellows.withholds(mail):
-            self._not_decided(mail, verdict)
-            return
-        if mail.taken.stale:  # it comes again, and is settled then
-            self._journal.adrift(mail.identity)
-            return
-        keeping = self._keeping
-        if keeping is None:
-            self._publish(mail, verdict, again, NOT_KEPT)
-        elif keeping.concerns(mail, verdict):
-            keeping.keep(mail, verdict, partial(self._kept, mail, mail.taken, verdict, again))
-        else:
-            self._publish(mail, verdict, again, IN_STORE)
-
-    def _kept(self, mail: Mail, taken: ITaken, verdict: fate.Verdict, again: bool, kept: Kept) -> None:
-        """Its body was stored, which took a while."""
-        if mail.taken is not taken:
-            return  # it came again, and is settled by that
-        if taken.stale:
-            self._journal.adrift(mail.identity)
-            return
-        self._publish(mail, verdict, again, kept)
-
-    def _publish(self, mail: Mail, verdict: fate.Verdict, again: bool, kept: Kept) -> None:
-        notice = None if mail.dsn is None else notice_of(mail.job, verdict, mail.dsn, self._dsn, mail.seen)
-        if notice is None:
-            self._put_out(mail, verdict, again, kept)
-            return
-        put_out = partial(self._put_out, mail, verdict, again, kept)
-        if self._keeping is not None and not mail.has_body and mail.job.known.key:
-            self._keeping.fetch(mail, partial(self._told, mail, mail.taken, notice, put_out))
-        else:
-            put_out(self._bounce(mail, notice, mail.job.described() if mail.job.is_responsive else mail.job.message()))
-
-    def _told(
-        self, mail: Mail, taken: ITaken, notice: Notice, put_out: Callable[..., None], message: bytes | None
-    ) -> None:
-        """The message that its sender is told about was fetched, which took a while."""
-        if mail.taken is not taken:
-            return  # it came again, and is settled by that
-        if taken.stale:
-            self._journal.adrift(mail.identity)
-            return
-        put_out(self._bounce(mail, notice, message))
-
-    def _bounce(self, mail: Mail, notice: Notice, message: bytes | None) -> Publication | None:
-        """What its sender is told. A bug in that must not keep the result back."""
-        try:
-            return bounce(notice, mail.job, message, self._dsn, identity=mail.identity, seen=mail.seen)
-        except Exception:
-            _log.failure("a sender could not be told of {mail}", mail=mail)
-            return None
-
-    def _put_out(
-        self, mail: Mail, verdict: fate.Verdict, again: bool, kept: Kept, telling: Publication | None = None
-    ) -> None:
-        """``telling``: what its sender is told, which is published together with the rest."""
-        extra = mail.reaction.set if mail.reaction is not None else {}
-        names = self._settings.queues
-        told = telling is not None
-        written = publications(mail.job, verdict, names, mail.identity, mail.seen, extra=extra, kept=kept, told=told)
-        if telling is not None:
-            written.append(telling)
-        if names.compress != "none":
-            written = compressed(written)
-        if again and self._fellows is not None and not self._broker.transactional:
-            self._may_be_doubled(self._fellows, written)
-        mail.taken.settle(written, partial(self._settled, mail, mail.taken))
-
-    def _settled(self, mail: Mail, taken: ITaken, done: bool) -> None:
-        if done:
-            self.in_hand.discard(mail)
-            if self._keeping is not None and mail.verdict is not None:
-                self._keeping.settled(mail, mail.verdict)
-            if self._broker.transactional:
-                self._journal.settled(mail.identity)
-            else:
-                equal = self._doubles.settled(mail.digest, self._clock.seconds())
-                self._journal.acknowledged(mail.identity, equal)
-        elif mail.taken is taken and self._doubles.drift(mail):
-            self._journal.adrift(mail.identity)
-            self._await_again(mail)
-
     # -- parked ------------------------------------------------------------------------------------------------------
 
-    @_careful
+    @careful
     def parked(self, mail: Mail, until: float, why: str) -> None:
         """It has to wait for longer than we hold jobs in hand: the broker keeps it. No attempt is counted."""
         self._park(mail, min(until, mail.deadline + 1), why, mail.seen)

@@ -8,7 +8,9 @@ workers, where there are any).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from hashlib import sha256
+from typing import Any, Concatenate, ParamSpec
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -30,6 +32,23 @@ from mailerq.settings import Settings
 WITHHELD = 1.0  # seconds after which a mail whose dot was withheld is tried again
 
 _log = Logger()
+
+
+P = ParamSpec("P")
+Step = Callable[Concatenate[Any, Mail, P], None]
+
+
+def careful(step: Step[P]) -> Step[P]:
+    """A step that is called from elsewhere: what it raises is a bug of ours, and costs one mail its turn."""
+
+    @wraps(step)
+    def carefully(self: Returning, mail: Mail, /, *arguments: P.args, **named: P.kwargs) -> None:
+        try:
+            step(self, mail, *arguments, **named)
+        except Exception:
+            self.put_aside(mail.taken, mail.digest)
+
+    return carefully
 
 
 class Returning:

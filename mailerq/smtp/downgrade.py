@@ -79,10 +79,10 @@ def _convert(part: Message, headers_only: bool, signed: bool = False) -> None:
         for inner in payload:
             _convert(inner, headers_only, signed)
     elif isinstance(payload, str) and not payload.isascii():
-        content = part.get_payload(decode=True)
-        if signed or not isinstance(content, bytes):
+        decoded = part.get_payload(decode=True)
+        if signed or not isinstance(decoded, bytes):
             raise _Impossible
-        _encode_leaf(part, content)
+        _encode_leaf(part, decoded)
 
 
 def _flat(message: Message) -> bytes:
