@@ -19,6 +19,7 @@ _MBOX = re.compile(rb"From [^\r\n]*" + _END)
 _EMPTY = re.compile(rb"\r\n|\n|\r")
 _ENDS = re.compile(rb"[\r\n]+")
 _NAME = re.compile(r"[!-9;-~]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Field(Struct, frozen=True):
@@ -143,7 +144,7 @@ def make(name: str, value: str, end: bytes = b"\r\n") -> Field:
     in the value."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name[:80]!r} is no name of a header field")
-    if any((character < " " and character != "\t") or character == "\x7f" for character in value):
+    if _CONTROL.search(value):
         raise ValueError(f"the value of {name} has a line break or another control character")
     try:
         lines = b" " + value.strip(" \t").encode()

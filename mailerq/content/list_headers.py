@@ -59,10 +59,11 @@ def _written(found: dict[str, tuple[Content, bool]], job: Job, block: HeaderBloc
     """Names and values of the fields to be added, and whether they replace others. What a signature in the message
     covers, even by its absence, is left alone (RFC 6376 section 5.4.2)."""
     value = members.of(job)
+    there = {field.key for field in block.fields}
     signed = _signed(block)
     added: dict[str, tuple[str, bool]] = {}
     for name, (content, replace) in found.items():
-        if not content or name.lower() in signed or (name in block and not replace):
+        if not content or name.lower() in signed or (name.lower() in there and not replace):
             continue
         texts = [written for text in content if (written := text.written(value)) is not None]
         if any(len(text) > _LONGEST for text in texts):
