@@ -159,6 +159,17 @@ WRONG = [
 ]
 
 
+PATTERNS = [
+    (r"^[A-Z]", 15_000),
+    (r"^[a-zA-Z0-9._%+-]+@[a-z0-9.-]+\.[a-z]{2,}$", 250),
+    (r"\s+", 7000),
+    (r"<[^>]+>", 7000),
+    (r"[aeiou]", 15_000),
+    (r"(\d{4})-(\d\d)-(\d\d)", 8000),
+    (r"(foo|bar) ?baz", 15_000),
+]
+
+
 class Language(SynchronousTestCase):
     """What a template means."""
 
@@ -171,6 +182,11 @@ class Language(SynchronousTestCase):
         """Each modifier."""
         for text, expected in MODIFIERS:
             self.assertEqual(fill(text), expected, text)
+
+    def test_usual_patterns(self) -> None:
+        """Regular expressions as they are used are not refused for texts as there are."""
+        for pattern, size in PATTERNS:
+            self.assertEqual(fill(f"{{$t|regex_replace:'{pattern}':'-'|strlen}}", {"t": "~" * size}), str(size))
 
     def test_wrong(self) -> None:
         """What cannot be read or done is said, with its line."""

@@ -6,12 +6,11 @@ import re
 from functools import lru_cache
 
 from mailerq.content.template_budget import Budget, TemplateError
-from mailerq.regex_cost import steps
+from mailerq.regex_cost import MOST, steps
 
 _LONGEST_PATTERN = 500
 _LONGEST_TEXT = 20_000
-_MOST = 2e7  # steps: about 0.2 seconds, in which the whole process stands still
-_WORTH = 100  # steps of a regular expression that are one of ours
+_WORTH = 200  # steps of a regular expression that are one of ours
 _REFERENCE = re.compile(r"[$\\]([0-9&])")
 
 
@@ -45,11 +44,12 @@ def _affordable(budget: Budget, text: str, pattern: str) -> re.Pattern[str]:
     if len(pattern) > _LONGEST_PATTERN:
         raise TemplateError(f"a regular expression is longer than {_LONGEST_PATTERN} characters")
     budget.take(10 + len(text) // 100)
-    magnitude = max(16, 1 << len(text).bit_length())
+    unit = 16 << max(len(text).bit_length() - 7, 0)  # few different lengths, so that what is known of them is kept
+    magnitude = (len(text) // unit + 1) * unit
     if budget.is_new(pattern):
         budget.take(1000 + sum(map(pattern.count, "*+?{")) * magnitude // 4)
     regex, takes = _judged(pattern, magnitude)
-    if takes > _MOST:
+    if takes > MOST:
         raise TemplateError(f"the regular expression {_cut(pattern)!r} takes too long for some texts")
     budget.take(int(takes / _WORTH))
     return regex
