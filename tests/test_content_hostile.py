@@ -7,7 +7,7 @@ import gzip
 import json
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -48,9 +48,11 @@ def nested(depth: int, kind: str = "multipart/mixed") -> str:
 class Case(SynchronousTestCase):
     """An engine with all steps, a host, and a job after each hostile one."""
 
+    config: ClassVar[dict[str, Any]] = CONFIG
+
     def setUp(self) -> None:
         self.net = Net()
-        self.settings = parse(json.dumps(CONFIG), "test", {})
+        self.settings = parse(json.dumps(self.config), "test", {})
         self.engine = MemoryEngine(self.settings, {}, str(Path(self.mktemp()) / "journal"), self.net)
         downloads = Downloads(self.net, self.settings.downloads, HostNames(self.net, self.settings.dns))
         self.engine.contents.chain = make_chain(self.settings, downloads)
@@ -439,6 +441,45 @@ class Described(Case):
                 "background",
             ):
                 self.fails_or_passes("", {**self.described(text="x"), name: wrong})
+
+
+class Stored(Case):
+    """Bodies from a store, which nobody has looked at before."""
+
+    config: ClassVar[dict[str, Any]] = {**CONFIG, "store": {"address": "memory:", "delete": "none"}}
+
+    def put(self, body: bytes) -> None:
+        assert self.engine.store is not None
+        self.engine.store.put("k", body, None)
+
+    def stored(self, body: bytes, **properties: Any) -> dict[str, Any]:
+        self.put(body)
+        job = {"recipient": "b@y.example", "envelope": "a@x.example", "key": "k", **properties}
+        return self.end_of(json.dumps(job).encode())
+
+    def test_descriptions(self) -> None:
+        """What begins as a description and is none, or a deep one, is a failure that says so."""
+        for body in (
+            b"{",
+            b"{}",
+            b'{"a": ',
+            b"{" * 100_000,
+            b'{"content":' * 100_000,
+            b'{"subject": "\xff"}',
+            b" \r\n{\0}",
+        ):
+            entry = self.stored(body)
+            self.assertEqual((entry["type"], self.sent), ("responsive", []), body[:50])
+            self.assertTrue(entry["reasons"])
+            self.assertIn("mime", entry["description"])
+
+    def test_bytes(self) -> None:
+        """Bytes that are no text, with each step."""
+        for body in (b"\xff\xfe" * 1000, b"Subject: \xff{$x}\r\n\r\n\xff{$x}", bytes(range(256)) * 10, b"\r\n\xc3"):
+            for step in Mime.steps:
+                entry = self.stored(body, **step)
+                self.assertIn(entry["type"], ("success", *FINAL))
+                self.assertNotIn("the log says how", entry["description"])
 
 
 class Packed(Case):
