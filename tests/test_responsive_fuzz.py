@@ -271,6 +271,20 @@ class Bounded(SynchronousTestCase):
             parse(b'{"text": "\\ud83d"}')
         self.assertIn("surrogate", caught.exception.what)
 
+    def test_styles_of_many(self) -> None:
+        """Styles that many cells share cannot make a message of any length."""
+        css = {f"x{number}": "y" * 500 for number in range(100)}
+        columns = {"type": "columns", "columns": [{"blocks": [{"type": "spacer"}]}]}
+        deep = {"type": "container", "css": css, "blocks": [columns] * 490}
+        self.assertIn("its HTML has more", reasons({"content": {"blocks": [deep]}})[0])
+
+    def test_many_rules(self) -> None:
+        """Rules for links take bounded time in all."""
+        rule = {"url": {"regex": "a+b"}, "params": {"x": "y"}}
+        link = f"<a href='http://example.org/{'a' * 500}'>x</a>"
+        found = reasons({"content": link * 2000, "rewrite": {"links": [rule] * 50}})
+        self.assertEqual(found, ("rewrite: the rules are too many, or too slow, for so many links",))
+
     def test_long_brackets(self) -> None:
         """Texts full of what may begin a tag take no longer than others."""
         for said in (

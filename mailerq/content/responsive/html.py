@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mailerq.content.responsive.description import Content, Description
+from mailerq.content.responsive.description import Content, Description, refuse
 from mailerq.content.responsive.layout import sections, wrapper
 from mailerq.content.responsive.page import WIDTH, Around, Page, font_of
 from mailerq.content.responsive.plain_text import flat, not_installed, plain_text
-from mailerq.content.responsive.writing import Extra, Writing, mjml
+from mailerq.content.responsive.rewriting import TooMuch
+from mailerq.content.responsive.writing import LONGEST, Extra, TooLong, Writing, mjml
 
 _BEHIND = "#ffffff"
 _DEVICES = (
@@ -27,12 +28,17 @@ def html_and_text(
     content = description.content
     if content is None:
         return None, description.plain or ""
-    if isinstance(content, str):
-        html = writing.fill(writing.html(page.html(content, ())))
-        source = html
-    else:
-        html = writing.fill(_with_pixel(writing.dress(_rendered(_mjml(page, description, content))), page, description))
-        source = flat(html)
+    try:
+        if isinstance(content, str):
+            html = source = writing.fill(writing.html(page.html(content, ())))
+        else:
+            rendered = writing.dress(_rendered(_mjml(page, description, content)))
+            html = writing.fill(_with_pixel(rendered, page, description))
+            source = flat(html)
+    except TooLong:
+        raise refuse((f"content: its HTML has more than {LONGEST} characters",)) from None
+    except TooMuch:
+        raise refuse(("rewrite: the rules are too many, or too slow, for so many links",)) from None
     if description.plain is not None:
         return writing.fill_tags(html), description.plain
     return writing.fill_tags(html), writing.fill_tags_of_text(plain_text(source))

@@ -11,7 +11,7 @@ from msgspec.structs import asdict, replace
 from mailerq.content.responsive.block_shapes import Block, Font
 from mailerq.content.responsive.image_size import Size, image_size
 from mailerq.content.responsive.kinds import Pairs, Sides
-from mailerq.content.responsive.rewriting import Rules, rewritten, rewritten_html
+from mailerq.content.responsive.rewriting import Budget, Rules, rewritten, rewritten_html
 from mailerq.content.responsive.urls import Link, with_params
 from mailerq.content.responsive.writing import Extra, Writing, mjml
 
@@ -32,6 +32,7 @@ class Page:
         self.stills = stills
         self.images = 0
         self.devices = False
+        self._budget = Budget()
         self._sizes: dict[str, Size | None] = {}
 
     def size_of(self, url: str) -> Size | None:
@@ -47,11 +48,11 @@ class Page:
 
     def url(self, link: Link, rules: Rules) -> str:
         """Where a link leads in the end."""
-        return rewritten(with_params(link.url, link.params), (*self.rules, *rules))
+        return rewritten(with_params(link.url, link.params), (*self.rules, *rules), self._budget)
 
     def html(self, source: str, rules: Rules) -> str:
         """HTML with its links as they are wanted."""
-        return rewritten_html(source, (*self.rules, *rules))
+        return rewritten_html(source, (*self.rules, *rules), self._budget)
 
 
 class Around(Struct, frozen=True):

@@ -8,7 +8,7 @@ from html import unescape
 from mailerq.attempt import Type
 from mailerq.content.step import ContentError
 
-LONGEST = 2_000_000
+LONGEST = 1_000_000
 """Characters of HTML of which a text is made; of longer HTML the beginning."""
 DEEPEST = 200
 _HIDDEN = re.compile(r"<!--.*?-->", re.DOTALL)
@@ -31,7 +31,7 @@ def plain_text(html: str) -> str:
         import html_to_markdown
     except ImportError:
         raise not_installed("html-to-markdown") from None
-    source = _IMAGE.sub(_alternative, html[:LONGEST])
+    source = _IMAGE.sub(_alternative, html if len(html) <= LONGEST else html[:LONGEST].rpartition("<")[0])
     options = html_to_markdown.ConversionOptions(
         extract_metadata=False, skip_images=True, max_depth=DEEPEST, autolinks=False
     )

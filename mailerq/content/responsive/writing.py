@@ -17,8 +17,16 @@ from msgspec import Struct
 from mailerq.content.responsive.kinds import Pairs
 from mailerq.content.responsive.tags import pieces
 
+LONGEST = 64_000_000
+"""Characters of HTML."""
+MOST_TAGS = 20_000
+"""Tags in a message; more are text like any other while the text part is made."""
 _SAFE = re.compile(r"[A-Za-z0-9#., %-]*")
 _ATTRIBUTE = re.compile(r'\s([a-zA-Z][\w:-]*)="([^"]*)"')
+
+
+class TooLong(Exception):
+    """The HTML is longer than it may be."""
 
 
 class Extra(Struct, frozen=True):
@@ -35,6 +43,7 @@ class Writing:
         self._mark = f"mq{seed}"
         self._puts: list[str] = []
         self._extras: dict[str, Extra] = {}
+        self._known: dict[str, str] = {}
         self._tags: list[tuple[str, str]] = []
         self._put = re.compile(self._mark + r"p(\d+)z")
         self._tag = re.compile(self._mark + r"t(\d+)z")
@@ -76,6 +85,13 @@ class Writing:
             written.append(f' style="{self.text(style.strip(";"))}"')
         return f"<{name}{''.join(written)}>{content}</{name}>"
 
+    def _once(self, text: str) -> str:
+        """The same mark for the same text."""
+        mark = self._known.get(text)
+        if mark is None:
+            mark = self._known[text] = self.text(text)
+        return mark
+
     def _escaped(self, text: str) -> str:
         return "".join(self._tagged(piece, escape(piece)) if tag else escape(piece) for piece, tag in pieces(text))
 
@@ -87,6 +103,8 @@ class Writing:
         return mark
 
     def _tagged(self, tag: str, in_html: str) -> str:
+        if len(self._tags) >= MOST_TAGS:
+            return in_html
         self._tags.append((in_html, tag))
         return f"{self._mark}t{len(self._tags) - 1}z"
 
@@ -104,20 +122,22 @@ class Writing:
         for extra in extras:
             for name, value in extra.attributes:
                 if name.lower() == "style":
-                    style = f"{style.rstrip(';')};{self.text(value)}"
+                    style = f"{style.rstrip(';')};{self._once(value)}"
                 elif name.lower() == "class":
-                    attributes["class"] = f"{attributes.get('class', '')} {self.text(value)}".strip()
+                    attributes["class"] = f"{attributes.get('class', '')} {self._once(value)}".strip()
                 else:
-                    attributes[name.lower()] = self.text(value)
-            style = ";".join(filter(None, [style.rstrip(";"), self.text(_style(extra.css)) if extra.css else ""]))
+                    attributes[name.lower()] = self._once(value)
+            style = ";".join(filter(None, [style.rstrip(";"), self._once(_style(extra.css)) if extra.css else ""]))
         if style:
             attributes["style"] = style
         written = "".join(f' {name}="{value}"' for name, value in attributes.items())
         return f"<{found[1]}{written}{' /' if found[3] else ''}>"
 
     def fill(self, html: str) -> str:
-        """``html`` with what the marks stand for; tags are still marks."""
+        """``html`` with what the marks stand for; tags are still marks. Raises TooLong."""
         for _ in range(4):  # what was put in may have marks itself: elements in elements
+            if sum(len(self._puts[int(mark[1])]) for mark in self._put.finditer(html)) > LONGEST:
+                raise TooLong
             html, count = self._put.subn(lambda mark: self._puts[int(mark[1])], html)
             if not count:
                 break
