@@ -17,8 +17,6 @@ import attrs
 
 from mailerq.content.dkim_rules import KEYS as DKIM_KEYS
 from mailerq.content.dkim_rules import DkimRule, dkim_rule
-from mailerq.content.dkim_rules import KEYS as DKIM_KEYS
-from mailerq.content.dkim_rules import DkimRule, dkim_rule
 from mailerq.content.download_rules import DownloadRules
 from mailerq.content.list_header_rules import KEYS as LIST_HEADER_KEYS
 from mailerq.content.list_header_rules import ListHeaderRule, list_header_rule
@@ -344,7 +342,6 @@ class Settings:
     schedules: tuple[ScheduleRule, ...] = key((), items(schedule_rule))
     responses: tuple[ResponseRule, ...] = key((), items(response))
     dkim: tuple[DkimRule, ...] = key((), items(dkim_rule))
-    dkim: tuple[DkimRule, ...] = key((), items(dkim_rule))
     verp: tuple[VerpRule, ...] = key((), read_verp, null=True)
     list_headers: tuple[ListHeaderRule, ...] = key((), items(list_header_rule))
     downloads: DownloadRules = key(attrs.Factory(DownloadRules), section(DownloadRules))
@@ -450,8 +447,6 @@ def known_keys() -> list[str]:
     keys[at:at] = [f"limits.{name}" for name in LIMIT_KEYS]
     at = keys.index("schedules") + 1
     keys[at:at] = [f"schedules.{name}" for name in SCHEDULE_KEYS]
-    at = keys.index("dkim") + 1
-    keys[at:at] = [f"dkim.{name}" for name in DKIM_KEYS]
     at = keys.index("dkim") + 1
     keys[at:at] = [f"dkim.{name}" for name in DKIM_KEYS]
     at = keys.index("verp") + 1
