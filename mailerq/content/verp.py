@@ -41,7 +41,7 @@ def _utf8(value: str) -> bytes:
 
 @attrs.frozen
 class Verp:
-    """A pattern: ``local`` and ``domain`` are its pieces beside the ``@``, ``escape`` is what begins an encoded byte."""
+    """A pattern: ``local`` and ``domain`` are its pieces beside the ``@``, ``escape`` begins an encoded byte."""
 
     text: str
     local: Pieces = attrs.field(eq=False, repr=False)
