@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import suppress
 from random import Random
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults
-from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
@@ -17,6 +15,7 @@ from zope.interface import implementer
 
 from mailerq.commands import Failed
 from mailerq.commands.access import Access, Held
+from mailerq.commands.in_reactor import in_reactor
 from mailerq.interfaces import BrokerRefused, IBroker, ITaken, Publication, QueueState
 
 T = TypeVar("T")
@@ -28,29 +27,9 @@ ANSWER = 60.0  # until an answer is
 
 def with_amqp(settings: Any, body: Callable[[Access], Coroutine[Any, Any, T]]) -> T:
     """Connect, run ``body``, close. Raises what it raises, and ``Failed``."""
-    from twisted.internet import reactor
-
     from mailerq.queues import make_broker
 
-    ends: list[Any] = []
-
-    def end(result: Any) -> None:
-        ends.append(result)
-        with suppress(ReactorNotRunning):
-            reactor.stop()
-
-    def start() -> None:
-        broker = make_broker(reactor, settings, Random())
-        Deferred.fromCoroutine(_run(reactor, broker, body)).addBoth(end)
-
-    reactor.callWhenRunning(start)
-    reactor.run()
-    if not ends:
-        raise KeyboardInterrupt
-    if isinstance(ends[0], Failure):
-        ends[0].raiseException()
-    result: T = ends[0]
-    return result
+    return in_reactor(lambda reactor: _run(reactor, make_broker(reactor, settings, Random()), body))
 
 
 async def _run(reactor: Any, broker: Any, body: Callable[[Access], Coroutine[Any, Any, T]]) -> T:

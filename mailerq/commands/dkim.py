@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mailerq.commands import Failed
+from mailerq.commands.dns_questions import DnsQuestions, Unanswered
 
 NEEDS_SETTINGS = False  # to make a key
 
@@ -124,29 +125,14 @@ def _judged(settings: Any, rules: Any, domain: str | None) -> Iterator[tuple[boo
         yield True, f"{rule.line}: {name}: agrees ({rule.key.kind}, {rule.key.bits} bits){'; ' * bool(remark)}{remark}"
 
 
-def _asker(dns_settings: Any) -> Any:
+def _asker(settings: Any) -> Any:
     """A function that gives the TXT records of a name, and why there is no answer."""
-    import dns.exception
-    import dns.nameserver
-    import dns.resolver
-
-    from mailerq.dns_query import reason
-
-    try:
-        resolver = dns.resolver.Resolver(configure=not dns_settings.servers)
-    except dns.resolver.NoResolverConfiguration as error:
-        raise Failed(str(error)) from None
-    if dns_settings.servers:
-        resolver.nameservers = [dns.nameserver.Do53Nameserver(address, port) for address, port in dns_settings.servers]
-    resolver.use_edns(0, 0, 1232)
+    questions = DnsQuestions(settings)
 
     def ask(name: str) -> tuple[list[bytes], str]:
         try:
-            found = resolver.resolve(name, "TXT", lifetime=dns_settings.timeout, search=False)
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return [], ""
-        except dns.exception.DNSException as error:
-            return [], f"DNS has no answer: {reason(error)}"
-        return [b"".join(record.strings) for record in found], ""
+            return [b"".join(record.strings) for record in questions.ask(name, "TXT")], ""
+        except Unanswered as why:
+            return [], f"DNS has no answer: {why}"
 
     return ask

@@ -69,29 +69,19 @@ def _records(message: Any, arguments: argparse.Namespace) -> list[Any]:
     return look(message, arguments.ip or settings.smtp.ips, _asker(settings.dns))
 
 
-def _asker(dns_settings: Any) -> Any:
-    """A function that asks the configured servers, or else the system's."""
-    import dns.exception
-    import dns.nameserver
-    import dns.resolver
-
-    from mailerq.dns_query import reason
+def _asker(settings: Any) -> Any:
+    """A function that gives the records of a name as texts."""
+    from mailerq.commands.dns_questions import DnsQuestions
+    from mailerq.commands.dns_questions import Unanswered as NoAnswer
     from mailerq.lint.records import Unanswered
 
-    try:
-        resolver = dns.resolver.Resolver(configure=not dns_settings.servers)
-    except dns.resolver.NoResolverConfiguration as error:
-        raise Failed(str(error)) from None
-    if dns_settings.servers:
-        resolver.nameservers = [dns.nameserver.Do53Nameserver(address, port) for address, port in dns_settings.servers]
+    questions = DnsQuestions(settings)
 
     def ask(name: str, kind: str) -> list[str]:
         try:
-            found = resolver.resolve(name, kind, lifetime=dns_settings.timeout, search=False)
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return []
-        except dns.exception.DNSException as error:
-            raise Unanswered(f"DNS has no answer about {name[:200]} ({kind}): {reason(error)}") from None
+            found = questions.ask(name, kind)
+        except NoAnswer as why:
+            raise Unanswered(f"DNS has no answer about {name[:200]} ({kind}): {why}") from None
         if kind == "TXT":
             return [b"".join(record.strings).decode("utf-8", "replace") for record in found]
         return [record.to_text() for record in found]

@@ -6,10 +6,10 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from mailerq.commands import Failed
+from mailerq.commands.in_reactor import in_reactor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,31 +82,9 @@ def put(settings: Any, key: str, ttl: float | None) -> None:
 
 def with_store(settings: Any, work: Callable[[Any], Any]) -> Any:
     """What ``work`` gives with the configured store. Raises what it raises."""
-    from twisted.internet import reactor
-    from twisted.internet.defer import Deferred
-    from twisted.internet.error import ReactorNotRunning
-    from twisted.python.failure import Failure
-
     from mailerq.stores.opening import make_store
 
-    ends: list[Any] = []
-
-    def end(result: Any) -> None:
-        ends.append(result)
-        with suppress(ReactorNotRunning):
-            reactor.stop()
-
-    def start() -> None:
-        store = make_store(reactor, settings.store)
-        Deferred.fromCoroutine(_worked(store, work)).addBoth(end)
-
-    reactor.callWhenRunning(start)
-    reactor.run()
-    if not ends:
-        raise KeyboardInterrupt
-    if isinstance(ends[0], Failure):
-        ends[0].raiseException()
-    return ends[0]
+    return in_reactor(lambda reactor: _worked(make_store(reactor, settings.store), work))
 
 
 async def _worked(store: Any, work: Callable[[Any], Any]) -> Any:

@@ -120,7 +120,9 @@ def _spf(domain: str, ask: Ask) -> Found:
 
 
 def _policies(domain: str, ask: Ask) -> list[str]:
-    return [text for text in ask(domain, "TXT") if text.lower() == "v=spf1" or text.lower().startswith("v=spf1 ")]
+    """Always in the same order: that in which a server gives them may be another each time."""
+    texts = sorted(ask(domain, "TXT"))
+    return [text for text in texts if text.lower() == "v=spf1" or text.lower().startswith("v=spf1 ")]
 
 
 def _lookups(policy: str, ask: Ask, seen: set[str]) -> int:
