@@ -37,6 +37,10 @@ STEPS = {
     "mailerq/events.py": "logged (events.py, log.py)",
     "mailerq/log.py": "logged (events.py, log.py)",
     "mailerq/delivery.py": "the way itself (delivery.py)",
+    "mailerq/settling.py": "the way itself (delivery.py)",
+    "mailerq/making.py": "made (content/)",
+    "mailerq/content/": "made (content/)",
+    "mailerq/stores/": "made (content/)",
 }
 
 samples: Counter[str] = Counter()
