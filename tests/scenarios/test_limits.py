@@ -180,8 +180,10 @@ class Limits(Judged):
         begun, wider = seen["came"]["narrow.test"][0][0], seen["wider"]
         self.assertEqual({job["results"][-1]["type"] for job in seen["results"]}, {"success"})
         refused = [time for time, _ in seen["refused"]["narrow.test"]]
-        self.assertTrue(1 <= len(refused) <= 4, refused)  # those that were under way with the first that was refused
-        self.assertEqual([time - begun for time in refused if time > begun + 1.0], [])
+        later = [time - begun for time in refused if time > begun + 1.0]
+        self.assertTrue(1 <= len(refused) - len(later) <= 4, refused)  # under way with the first that was refused
+        # A worker that came when others had all three asks again each time the host is taken for online, after 2 s.
+        self.assertLessEqual(len(later), 4 * (self.workers - 1), later)
         self.assertLessEqual(sum(len(job["results"]) - 1 for job in seen["results"]), len(refused))
         busy = [time for time in times(seen, "narrow.test") if begun + 3.0 < time < wider]
         self.assertGreater(len(busy), 0.6 * 3 * (wider - begun - 3.0) / 0.2, "three connections could carry more")
