@@ -147,7 +147,7 @@ async def crowded(stage: Stage) -> None:
 
 async def faster_and_slower(stage: Stage, fresh: int, lasts: float) -> None:
     """60 a minute, after the fourth mail 600 and so many jobs more, some seconds later 60 again."""
-    await stage.publish("slow.test", 100)
+    await stage.publish("slow.test", 140)
     await stage.live()
     await stage.arrive(4)
     await sleep(0.3)
