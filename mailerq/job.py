@@ -222,6 +222,10 @@ class Job(Struct, eq=False):
         """The description (JSON) of a responsive message."""
         return bytes(self.known.mime)
 
+    def body(self) -> bytes | None:
+        """The message, or its description where it is responsive; None where the job has only a key."""
+        return self.described() if self.is_responsive else self.message()
+
     def append(self, attempt: Attempt) -> None:
         """Make ``results`` one entry longer."""
         entry = _encode(attempt)

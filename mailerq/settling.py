@@ -39,24 +39,30 @@ class Settling(Returning):
             self._journal.adrift(mail.identity)
             return
         keeping = self._keeping
-        if keeping is None and mail.dsn is None:
-            self._put_out(mail, verdict, again, NOT_KEPT)
-        elif keeping is None:
-            self._publish(mail, verdict, again, NOT_KEPT)
-        elif keeping.concerns(mail, verdict):
+        if keeping is not None and keeping.concerns(mail, verdict):
             keeping.keep(mail, verdict, partial(self._kept, mail, mail.taken, verdict, again))
+            return
+        kept = NOT_KEPT if keeping is None else IN_STORE
+        if mail.dsn is None:
+            self._put_out(mail, verdict, again, kept)
         else:
-            self._publish(mail, verdict, again, IN_STORE)
+            self._publish(mail, verdict, again, kept)
+
+    def _still_ours(self, mail: Mail, taken: ITaken) -> bool:
+        """Whether what took a while is of use yet: the broker may have been lost, and the mail settled by its coming
+        again."""
+        if mail.taken is not taken:
+            return False
+        if taken.stale:
+            self._journal.adrift(mail.identity)
+            return False
+        return True
 
     @careful
     def _kept(self, mail: Mail, taken: ITaken, verdict: fate.Verdict, again: bool, kept: Kept) -> None:
         """Its body was stored, which took a while."""
-        if mail.taken is not taken:
-            return  # it came again, and is settled by that
-        if taken.stale:
-            self._journal.adrift(mail.identity)
-            return
-        self._publish(mail, verdict, again, kept)
+        if self._still_ours(mail, taken):
+            self._publish(mail, verdict, again, kept)
 
     def _publish(self, mail: Mail, verdict: fate.Verdict, again: bool, kept: Kept) -> None:
         notice = None if mail.dsn is None else notice_of(mail.job, verdict, mail.dsn, self._dsn, mail.seen)
@@ -67,19 +73,15 @@ class Settling(Returning):
         if self._keeping is not None and not mail.has_body and mail.job.known.key:
             self._keeping.fetch(mail, partial(self._told, mail, mail.taken, notice, put_out))
         else:
-            put_out(self._bounce(mail, notice, mail.job.described() if mail.job.is_responsive else mail.job.message()))
+            put_out(self._bounce(mail, notice, mail.job.body()))
 
     @careful
     def _told(
         self, mail: Mail, taken: ITaken, notice: Notice, put_out: Callable[..., None], message: bytes | None
     ) -> None:
         """The message that its sender is told about was fetched, which took a while."""
-        if mail.taken is not taken:
-            return  # it came again, and is settled by that
-        if taken.stale:
-            self._journal.adrift(mail.identity)
-            return
-        put_out(self._bounce(mail, notice, message))
+        if self._still_ours(mail, taken):
+            put_out(self._bounce(mail, notice, message))
 
     def _bounce(self, mail: Mail, notice: Notice, message: bytes | None) -> Publication | None:
         """What its sender is told. A bug in that must not keep the result back."""

@@ -5,8 +5,6 @@ In this order: ``remove``, ``replace``, ``update``, ``prepend``, ``append``. Fie
 
 from __future__ import annotations
 
-import re
-
 from zope.interface import implementer
 
 from mailerq.content.ascii_value import ascii_value
@@ -14,10 +12,10 @@ from mailerq.content.header_block import Field, HeaderBlock, make, split
 from mailerq.content.header_changes import HeaderChanges, Values, listed
 from mailerq.content.step import ContentError, IContentStep, Occasion
 from mailerq.job import Job
+from mailerq.smtp.downgrade import EMPTY_LINE
 
 LARGEST = 256 * 1024
 """Bytes of a header that is changed: mail servers refuse half of that."""
-_EMPTY_LINE = re.compile(rb"\n\r?\n|\r\r")
 
 
 @implementer(IContentStep)
@@ -58,7 +56,7 @@ def changed(message: bytes, changes: HeaderChanges) -> bytes:
 
 def _block(message: bytes) -> HeaderBlock:
     """The message in pieces. A header that is larger than any mail's is not gone through to its end."""
-    if len(message) > LARGEST and not _EMPTY_LINE.search(message, 0, LARGEST):
+    if len(message) > LARGEST and not EMPTY_LINE.search(message, 0, LARGEST):
         head = split(message[:LARGEST])
         if head.start == LARGEST:
             raise ContentError(f"headers: the message has a header of more than {LARGEST} bytes")

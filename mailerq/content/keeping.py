@@ -59,7 +59,7 @@ class Keeping:
     def keep(self, mail: Mail, verdict: Verdict, then: Callable[[Kept], None]) -> None:
         """Store its body; ``then`` is called once, with a ``Kept`` without key where that was not possible."""
         job = mail.job
-        body = job.described() if job.is_responsive else job.message()
+        body = job.body()
         assert body is not None
         key = job.known.key or f"{OWN}{mail.identity}"
         final = isinstance(verdict, Delivered | Failed)

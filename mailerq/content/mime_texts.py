@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from mailerq.content.header_block import Field, HeaderBlock, make, split
 from mailerq.content.mime_codes import charset_of, decode_body, encode_body, line_end_of, to_bytes, to_text
+from mailerq.smtp.downgrade import EMPTY_LINE
 
 _DELIMITER = re.compile(rb"[\r\n]--([^\r\n]*)")
-_BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
 _PARAMETER = re.compile(r';[ \t]*([^\s=;"]+)[ \t]*=[ \t]*("(?:[^"\\]++|\\.)*+(?:"|$)|[^\s;"]*)')
 _MOST_PARTS = 10_000
 _LONGEST_HEADER = 1_000_000  # bytes
@@ -131,7 +131,7 @@ class _Walk:
         if at > len(message):
             return
         limit = max(limit + 2 if message[limit : limit + 2] == b"\r\n" else limit + 1, at)
-        blank = _BLANK_LINE.search(message, at, limit)
+        blank = EMPTY_LINE.search(message, at, limit)
         end = min(limit if blank is None else blank.end(), len(message))
         if message[at : at + 1] in (b"\r", b"\n"):  # no header
             end = at + (2 if message[at : at + 2] == b"\r\n" else 1)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from mailerq.smtp.address import a_label
 
 _POLICY = policy.compat32.clone(linesep="\r\n", max_line_length=None)
-_HEADER_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
+EMPTY_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")  # with whatever line ends
 _SIGNATURES = ("dkim-signature", "arc-message-signature", "arc-seal")
 _ADDRESSES = frozenset(
     ("from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc", "resent-sender")
@@ -36,7 +36,7 @@ class _Impossible(Exception):
 
 def header_end(body: bytes) -> int:
     """Where the headers of a message end: the empty line, or its end where there is none."""
-    found = _HEADER_END.search(body)
+    found = EMPTY_LINE.search(body)
     return found.start() if found else len(body)
 
 
