@@ -6,6 +6,7 @@ class Contract(MyHooks, StoreContract, TestCase): ...
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from typing import Any
 
@@ -94,6 +95,50 @@ class StoreHooks:
         stopped = store.stopService()
         if stopped is not None:
             await stopped
+
+
+class PathHooks(StoreHooks):
+    """Stores in the file system: ``make(path)`` makes one, and ``word`` is what errors call it by."""
+
+    word = ""
+    file_name = "bodies"
+
+    def make(self, path: str) -> Any:
+        """A store on ``path``."""
+        raise NotImplementedError
+
+    def setUp(self: Any) -> None:
+        """A place."""
+        self.path = os.path.join(self.mktemp(), "deep", self.file_name)
+        self.stores: list[Any] = []
+
+    async def tearDown(self: Any) -> None:
+        """Stop all."""
+        for store in self.stores:
+            if store.running:
+                await store.stopService()
+
+    def store(self: Any, path: str) -> Any:
+        """One on ``path``."""
+        store = self.make(path)
+        self.stores.append(store)
+        return store
+
+    async def make_store(self: Any) -> Any:
+        """On the place."""
+        return self.store(self.path)
+
+    async def again(self: Any, store: Any) -> Any:
+        """On the same."""
+        return self.store(self.path)
+
+    async def make_broken(self: Any) -> tuple[Any, str]:
+        """Below a file."""
+        file = os.path.join(os.path.dirname(self.path), "file")
+        os.makedirs(os.path.dirname(file))
+        with open(file, "wb"):
+            pass
+        return self.store(os.path.join(file, "below")), self.word
 
 
 class StoreContract(StoreHooks):

@@ -22,48 +22,21 @@ from mailerq.content.step import ContentError
 from mailerq.stores import directory_files
 from mailerq.stores.directory import DirectoryStore
 from mailerq.stores.directory_files import LEFTOVER, MARK, Files, Gone
-from tests.store_contract import StoreHooks, WholeStoreContract
+from tests.store_contract import PathHooks, WholeStoreContract
 
 JSON = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.none()))
 NAN = b'{"key": "key", "size": 1, "expires": NaN}\nx'
 ENVIRON = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
-class DirectoryHooks(StoreHooks):
+class DirectoryHooks(PathHooks):
     """Stores on one directory."""
 
-    def setUp(self: Any) -> None:
-        """A place."""
-        self.path = os.path.join(self.mktemp(), "deep", "bodies")
-        self.stores: list[DirectoryStore] = []
+    word = "directory:"
 
-    async def tearDown(self: Any) -> None:
-        """Stop all."""
-        for store in self.stores:
-            if store.running:
-                await store.stopService()
-
-    def store(self, path: str) -> DirectoryStore:
+    def make(self, path: str) -> DirectoryStore:
         """One on ``path``."""
-        store = DirectoryStore(reactor, path, 20.0)
-        self.stores.append(store)
-        return store
-
-    async def make_store(self) -> DirectoryStore:
-        """On the place."""
-        return self.store(self.path)
-
-    async def again(self, store: Any) -> DirectoryStore:
-        """On the same."""
-        return self.store(self.path)
-
-    async def make_broken(self) -> tuple[DirectoryStore, str]:
-        """Below a file."""
-        os.makedirs(self.path)
-        file = os.path.join(self.path, "file")
-        with open(file, "w"):
-            pass
-        return self.store(os.path.join(file, "below")), "directory:"
+        return DirectoryStore(reactor, path, 20.0)
 
 
 class Contract(DirectoryHooks, WholeStoreContract, TestCase):

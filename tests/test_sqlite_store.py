@@ -16,46 +16,20 @@ from twisted.trial.unittest import TestCase
 from mailerq.queues.sqlite_file import QueueFile
 from mailerq.stores.sqlite import SqliteStore
 from mailerq.stores.sqlite_bodies import LARGE, Bodies
-from tests.store_contract import StoreHooks, WholeStoreContract
+from tests.store_contract import PathHooks, WholeStoreContract
 
 ENVIRON = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
-class SqliteHooks(StoreHooks):
+class SqliteHooks(PathHooks):
     """Stores on one file."""
 
-    def setUp(self: Any) -> None:
-        """A place."""
-        self.path = os.path.join(self.mktemp(), "deep", "bodies.db")
-        self.stores: list[SqliteStore] = []
+    word = "sqlite:"
+    file_name = "bodies.db"
 
-    async def tearDown(self: Any) -> None:
-        """Stop all."""
-        for store in self.stores:
-            if store.running:
-                await store.stopService()
-
-    def store(self, path: str) -> SqliteStore:
+    def make(self, path: str) -> SqliteStore:
         """One on ``path``."""
-        store = SqliteStore(reactor, path, 20.0)
-        self.stores.append(store)
-        return store
-
-    async def make_store(self) -> SqliteStore:
-        """On the place."""
-        return self.store(self.path)
-
-    async def again(self, store: Any) -> SqliteStore:
-        """On the same."""
-        return self.store(self.path)
-
-    async def make_broken(self) -> tuple[SqliteStore, str]:
-        """Below a file."""
-        os.makedirs(os.path.dirname(self.path))
-        file = os.path.join(os.path.dirname(self.path), "file")
-        with open(file, "w"):
-            pass
-        return self.store(os.path.join(file, "below")), "sqlite:"
+        return SqliteStore(reactor, path, 20.0)
 
 
 class Contract(SqliteHooks, WholeStoreContract, TestCase):
