@@ -32,7 +32,6 @@ class Mail:
 
     __slots__ = (
         "_body",
-        "_made",
         "blocked_by",
         "came",
         "deadline",
@@ -93,7 +92,6 @@ class Mail:
         self.dsn: Asked | None = None
         self.sender = job.known.envelope or ""
         self._body: bytes | None = None
-        self._made = False
 
     @property
     def recipient(self) -> str:
@@ -121,17 +119,10 @@ class Mail:
     def forget_body(self) -> None:
         """Let go of the message; the job, or the store, still has it."""
         self._body = None
-        self._made = False
 
     def made(self, body: bytes) -> None:
         """This is the message, until ``forget_body``."""
         self._body = body
-        self._made = True
-
-    @property
-    def is_made(self) -> bool:
-        """Whether the message was made, and can go out."""
-        return self._made
 
     def begin_again(self, now: float) -> None:
         """A new try begins."""
